@@ -1,0 +1,1 @@
+"""Talking about code: history on disk, memory in a bounded prompt."""

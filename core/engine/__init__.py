@@ -1,0 +1,1 @@
+"""The engine process: where models and knowledge live, shared by all clients."""

@@ -1,0 +1,1 @@
+"""From a description and retrieved solutions to code that fits into a document."""

@@ -1,0 +1,1 @@
+"""Language models: installing, loading, swapping and running them."""

@@ -1,0 +1,1 @@
+"""Deciding by embeddings whether a query wants an explanation or code."""

@@ -1,0 +1,1 @@
+"""The language server: one process per editor window, light, and never blocking."""
