@@ -189,7 +189,6 @@ class AskRequest:
     conversation_id: str | None = None
     selection: CodeSelection | None = None
     language: str = "python"
-    indent: str = ""
     intent: Intent | None = None
     """Overrules the router ("wrong route")."""
     force: bool = False
@@ -212,8 +211,6 @@ class GenerateRequest:
     method: ClassVar[str] = "generate"
     prompt: str
     language: str = "python"
-    indent: str = ""
-    """Whitespace put before every line of the result."""
     force: bool = False
     """Generate even if no stored task is close enough."""
 

@@ -1,0 +1,63 @@
+"""Starting the engine process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from core.engine.endpoint import private_folder
+from core.errors import StorageFailed
+from core.paths import DataFolders
+
+ALREADY_RUNNING = 75
+"""Exit status of an engine that found another one holding the lock (EX_TEMPFAIL)."""
+
+_LOG_TAIL = 2000
+
+
+def start_engine(folders: DataFolders) -> subprocess.Popen[bytes]:
+    """Start an engine that outlives this process; it announces itself when it listens.
+
+    Two clients may do this at once: the engine that does not get the lock exits with
+    `ALREADY_RUNNING`, and both clients find the other one.
+
+    Raises:
+        StorageFailed: The data folder cannot be used.
+    """
+    # The private folder as working directory: no `core` or `torch` of a person's project is on the path.
+    cwd = private_folder(folders.run)
+    detached = {"creationflags": 0x00000008 | 0x00000200} if sys.platform == "win32" else {"start_new_session": True}
+    command = [sys.executable, "-m", "ai_codegen_assistant", "engine", "--home", str(folders.root)]
+    try:
+        with startup_log(folders).open("wb") as log:
+            return subprocess.Popen(
+                command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **detached
+            )
+    except OSError as error:
+        raise StorageFailed(f"The engine could not be started in {folders.root}: {error}") from error
+
+
+def startup_log(folders: DataFolders) -> Path:
+    """Return the file that holds what the newest engine printed, outside of its log."""
+    return private_folder(folders.logs) / "engine-output.log"
+
+
+def last_words(folders: DataFolders) -> str:
+    """Return the end of what the engine printed, for an error message."""
+    try:
+        return startup_log(folders).read_text("utf-8", errors="replace")[-_LOG_TAIL:].strip()
+    except (OSError, StorageFailed):
+        return ""
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the engine: nothing it loads may call out or print colours."""
+    return os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ANONYMIZED_TELEMETRY": "False",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
