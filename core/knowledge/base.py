@@ -1,0 +1,247 @@
+"""The knowledge base: teaching, finding, listing and changing solved tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from core.cancellation import CancelToken
+from core.errors import NotFound
+from core.knowledge import importers, validation
+from core.knowledge.embedder import Embedder, Vectors
+from core.knowledge.exact import VectorTable
+from core.knowledge.journal import Journal
+from core.knowledge.task import Match, Task
+from core.messages import (
+    Exported,
+    Imported,
+    KnowledgeInfo,
+    Origin,
+    TaskDetails,
+    TaskList,
+    TasksRequest,
+    Taught,
+    TeachRequest,
+    UpdateTaskRequest,
+)
+from core.models.interface import OnPhase
+
+_SIMILAR_TASKS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Where similarity starts to mean something."""
+
+    known: float
+    """From here on a stored task is taken for the one asked for."""
+    weak: float
+    """From here on it is near enough to help, with a warning."""
+
+
+class KnowledgeBase:
+    """Solved tasks: durable in a journal, found by meaning.
+
+    Usable from several threads; every method that changes something returns when the change
+    is on disk and found by the next search.
+    """
+
+    def __init__(self, journal: Journal, embedder: Embedder, on_change: Callable[[], None]) -> None:
+        self._journal = journal
+        self._embedder = embedder
+        self._on_change = on_change
+        self._lock = threading.RLock()
+        self._table = VectorTable(embedder.dimension)
+        entries, vectors = journal.entries(embedder.fingerprint)
+        if entries:
+            self._table.fill(entries, vectors)
+
+    @classmethod
+    def open(cls, folder: Path, embedder: Embedder, on_change: Callable[[], None]) -> KnowledgeBase:
+        """Open the knowledge in `folder`, creating it if there is none.
+
+        Raises:
+            StorageFailed: The journal is damaged or the folder cannot be used.
+        """
+        return cls(Journal(folder / "journal.sqlite"), embedder, on_change)
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._lock:
+            self._journal.close()
+
+    # --- finding --------------------------------------------------------------------------
+
+    def search(
+        self, query: str, vector: Vectors, *, limit: int, language: str | None = None, origin: Origin | None = None
+    ) -> list[Match]:
+        """Return the stored tasks nearest in meaning, the nearest first.
+
+        Args:
+            query: The words of the query.
+            vector: Its embedding: shape (dimension,), unit length.
+            limit: The most matches wanted.
+            language: Only tasks in this programming language.
+            origin: Only tasks from there.
+        """
+        with self._lock:
+            found = self._table.search(vector, limit, language=language, origin=origin)
+            tasks = {task.id: task for task in self._journal.get_many([one for one, _ in found])}
+        return [
+            Match(task=tasks[one], similarity=max(0.0, score), reason=f"meaning {score:.2f}")
+            for one, score in found
+            if one in tasks
+        ]
+
+    def thresholds(self) -> Thresholds:
+        """Return the calibrated thresholds for this embedder and this size."""
+        return Thresholds(known=0.75, weak=0.65)
+
+    # --- teaching -------------------------------------------------------------------------
+
+    def teach(self, request: TeachRequest, vector: Vectors) -> Taught:
+        """Store a solved task; durable and found by the next search when this returns.
+
+        Teaching the same description again with another implementation corrects the task: it
+        keeps its id and the earlier form becomes a version. Teaching exactly the same again
+        changes nothing. A description that a built-in or imported task has already makes a
+        task of its own, and the other one is named in `similar`.
+
+        Args:
+            request: What to store.
+            vector: Embedding of the description: shape (dimension,), unit length.
+
+        Raises:
+            InvalidParams: A field is empty, too long or no text.
+            RejectedTask: The implementation or the tests do not parse.
+            StorageFailed: It could not be made durable; nothing was stored.
+        """
+        task = Task(
+            id=taught_id(request.description, request.language),
+            description=request.description.strip(),
+            implementation=request.implementation.strip("\n"),
+            tests=request.tests or None,
+            language=request.language,
+        )
+        validation.check(task)
+        with self._lock:
+            near = self.search(task.description, vector, limit=_SIMILAR_TASKS + 1, language=task.language)
+            self._store([task], vector[np.newaxis])
+        self._on_change()
+        similar = [match.to_message() for match in near if match.task.id != task.id]
+        known = self.thresholds().known
+        return Taught(task_id=task.id, similar=[one for one in similar if one.similarity >= known][:_SIMILAR_TASKS])
+
+    def update(self, request: UpdateTaskRequest) -> TaskDetails:
+        """Change the given fields of a task; its earlier form becomes a version.
+
+        Raises:
+            NotFound: There is no such task.
+            InvalidParams: A field is empty, too long or no text.
+            RejectedTask: The implementation or the tests do not parse.
+            StorageFailed: It could not be made durable; nothing was changed.
+        """
+        given = {
+            name: value
+            for name in ("description", "implementation", "tests", "language")
+            if (value := getattr(request, name)) is not None
+        }
+        task = replace(self._journal.get(request.task_id), **given, updated_at="", verified=False)
+        validation.check(task)
+        with self._lock:
+            self._store([task], self._embedder.embed([task.description]))
+        self._on_change()
+        return self.get(task.id)
+
+    def forget(self, task_id: str) -> TaskDetails:
+        """Take a task out of all searches; `restore` brings it back.
+
+        Raises:
+            NotFound: There is no such task, or it is forgotten already.
+        """
+        with self._lock:
+            if self._journal.get(task_id).forgotten:
+                raise NotFound(f"The task {task_id!r} is forgotten already.")
+            self._journal.set_forgotten(task_id, forgotten=True)
+            self._table.remove(task_id)
+        self._on_change()
+        return self.get(task_id)
+
+    def restore(self, task_id: str) -> TaskDetails:
+        """Bring a forgotten task back; one that is not forgotten stays as it is.
+
+        Raises:
+            NotFound: There is no such task.
+        """
+        with self._lock:
+            task = self._journal.get(task_id)
+            entry = self._journal.set_forgotten(task_id, forgotten=False)
+            self._table.put(entry, self._embedder.embed([task.description])[0])
+        self._on_change()
+        return self.get(task_id)
+
+    # --- the library ----------------------------------------------------------------------
+
+    def get(self, task_id: str) -> TaskDetails:
+        """Return a task, forgotten or not.
+
+        Raises:
+            NotFound: There is no such task.
+        """
+        with self._lock:
+            return self._journal.get(task_id).details()
+
+    def tasks(self, request: TasksRequest, vector: Vectors | None) -> TaskList:
+        """List tasks: by similarity to `request.query` (whose embedding is `vector`), else newest first."""
+        with self._lock:
+            total = self._journal.count(request.origin)
+            if request.query and vector is not None:
+                found = self.search(request.query, vector, limit=request.limit, origin=request.origin)
+                return TaskList(tasks=[one.task.summary(round(one.similarity, 4)) for one in found], total=total)
+            newest = self._journal.newest(request.origin, request.limit)
+        return TaskList(tasks=[task.summary() for task in newest], total=total)
+
+    def import_tasks(self, source: str, origin: Origin, on_phase: OnPhase, token: CancelToken) -> Imported:
+        """Read solved tasks from a source; see `importers` for what it may be."""
+        return importers.run(source, origin, self._store_imported, on_phase, token)
+
+    def export_tasks(self, path: Path, origin: Origin | None) -> Exported:
+        """Write the tasks to a JSON-lines file that `import_tasks` reads."""
+        with self._lock:
+            return Exported(path=str(path), count=importers.write(path, self._journal.walk(origin)))
+
+    def info(self) -> KnowledgeInfo:
+        """Return how many tasks there are and how the store is."""
+        return KnowledgeInfo(count=len(self._table), path=str(self._journal.path.parent), state="ready")
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _store_imported(self, tasks: Sequence[Task]) -> tuple[int, int]:
+        """Store tasks that differ from what is there; return how many were stored and how many not."""
+        with self._lock:
+            present = {task.id: task for task in self._journal.get_many([task.id for task in tasks])}
+        changed = [task for task in tasks if task.id not in present or not task.same_content(present[task.id])]
+        if changed:
+            vectors = self._embedder.embed([task.description for task in changed])
+            with self._lock:
+                self._store(changed, vectors)
+            self._on_change()
+        return len(changed), len(tasks) - len(changed)
+
+    def _store(self, tasks: Sequence[Task], vectors: Vectors) -> None:
+        entries = self._journal.put(zip(tasks, vectors, strict=True), self._embedder.fingerprint)
+        for entry, vector in zip(entries, vectors, strict=True):
+            self._table.put(entry, vector)
+
+
+def taught_id(description: str, language: str) -> str:
+    """Return the id of a taught task: the same for the same words, however they are spaced or capitalised."""
+    words = re.sub(r"\s+", " ", description).strip().casefold()
+    digest = hashlib.sha256(f"{language}\n{words}".encode("utf-8", "replace")).hexdigest()
+    return f"taught-{digest[:12]}"

@@ -1,0 +1,202 @@
+"""Reading solved tasks from files and data sets, and writing them to files."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from core import codec
+from core.cancellation import CancelToken
+from core.errors import AssistantError, InvalidParams, NotFound, StorageFailed
+from core.knowledge import humaneval, validation
+from core.knowledge.task import Task
+from core.messages import Imported, Origin, Phase, PhaseName
+from core.models.interface import OnPhase
+
+Store = Callable[[Sequence[Task]], tuple[int, int]]
+"""Stores tasks; returns how many were new or changed, and how many were there already."""
+
+_BATCH = 32
+_PROBLEMS_SHOWN = 20
+
+_DESCRIPTIONS = ("description", "text", "prompt", "instruction", "question")
+_IMPLEMENTATIONS = ("implementation", "code", "canonical_solution", "solution", "output", "response")
+_TESTS = ("tests", "test_list", "test")
+_IDS = ("taskId", "task_id", "id")
+
+
+@dataclass(slots=True)
+class _Record:
+    """One record of a source, before anybody knows whether it is a solved task."""
+
+    place: str
+    """Where it stands, for people."""
+    fields: Mapping[str, Any]
+    fraction: float | None
+    """How much of the source is read with it."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    added: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def skip(self, place: str, problem: str) -> None:
+        self.skipped += 1
+        if len(self.problems) < _PROBLEMS_SHOWN:
+            self.problems.append(f"{place}: {problem}")
+
+
+def run(source: str, origin: Origin, store: Store, on_phase: OnPhase, token: CancelToken) -> Imported:
+    """Read solved tasks from `source` and store them, a batch at a time.
+
+    Reading the same source again stores only what is new or changed, so an import that was
+    cancelled or failed goes on where it was.
+
+    Args:
+        source: Path of a JSON-lines file (`.jsonl`, `.jsonl.gz`).
+        origin: Where the tasks are said to come from.
+        store: Stores a batch.
+        on_phase: Told how far the import is.
+        token: Checked before each batch; what was stored by then stays.
+
+    Raises:
+        NotFound: There is no such source.
+        InvalidParams: The source is of no known kind.
+        StorageFailed: The store or the source cannot be used.
+        Cancelled: The token was set.
+    """
+    tally = _Tally()
+    records = _records(source)
+    while batch := list(islice(records, _BATCH)):
+        token.raise_if_cancelled()
+        tasks = {task.id: task for record in batch if (task := _read(record, origin, tally))}
+        added, unchanged = store(list(tasks.values()))
+        tally.added += added
+        tally.unchanged += unchanged
+        done = tally.added + tally.unchanged + tally.skipped
+        on_phase(Phase(name=PhaseName.INDEXING, message=f"{done:,} tasks read", fraction=batch[-1].fraction))
+    return Imported(
+        source=source,
+        added=tally.added,
+        unchanged=tally.unchanged,
+        skipped=tally.skipped,
+        problems=tally.problems,
+    )
+
+
+def write(path: Path, tasks: Iterable[Task]) -> int:
+    """Write tasks as JSON lines, all or nothing, and return how many.
+
+    Raises:
+        StorageFailed: The file cannot be written; one that was there before is as it was.
+    """
+    count = 0
+    with _reporting(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
+            try:
+                for task in tasks:
+                    file.write(json.dumps(codec.encode(task), ensure_ascii=False) + "\n")
+                    count += 1
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    return count
+
+
+def _records(source: str) -> Iterator[_Record]:
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise NotFound(f"There is no file {source!r} to import.")
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
+        raise InvalidParams("source", f"{path.name} is no source of tasks; give a file ending in .jsonl or .jsonl.gz")
+    return _json_lines(path)
+
+
+def _json_lines(path: Path) -> Iterator[_Record]:
+    with _reporting(path), path.open("rb") as raw:
+        size = max(1, path.stat().st_size)
+        lines: IO[bytes] = gzip.open(raw) if path.suffix == ".gz" else raw  # type: ignore[assignment]  # noqa: SIM115 - `raw` is closed
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield _Record(f"{path.name}:{number}", _parse(line), min(1.0, raw.tell() / size))
+
+
+def _parse(line: bytes) -> Mapping[str, Any]:
+    """Return the object on a line; what is wrong with it stands under the key `problem`."""
+    try:
+        value = json.loads(line)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return {_PROBLEM: f"not JSON: {error}"}
+    return value if isinstance(value, dict) else {_PROBLEM: "not a JSON object"}
+
+
+_PROBLEM = "\0problem"
+
+
+def _read(record: _Record, origin: Origin, tally: _Tally) -> Task | None:
+    """Return the record's task, or count it as skipped."""
+    if problem := record.fields.get(_PROBLEM):
+        tally.skip(record.place, problem)
+        return None
+    try:
+        task = _to_task(record.fields, origin)
+        validation.check(task)
+    except KeyError as error:
+        tally.skip(record.place, f"has no field {error.args[0]!r}")
+    except (AssistantError, SyntaxError, ValueError, TypeError) as error:
+        tally.skip(record.place, getattr(error, "message", str(error)))
+    else:
+        return task
+    return None
+
+
+def _to_task(fields: Mapping[str, Any], origin: Origin) -> Task:
+    if {"prompt", "canonical_solution", "entry_point", "test"} <= fields.keys():
+        return humaneval.to_task(fields, origin)
+    description = _first(fields, _DESCRIPTIONS)
+    implementation = _first(fields, _IMPLEMENTATIONS)
+    tests = fields.get(next((name for name in _TESTS if fields.get(name)), ""))
+    if isinstance(tests, list):
+        tests = "\n".join(map(str, tests)) + "\n"
+    given = next((str(fields[name]) for name in _IDS if fields.get(name) is not None), None)
+    digest = hashlib.sha256(f"{description}\0{implementation}".encode("utf-8", "replace")).hexdigest()
+    return Task(
+        id=given or f"imported-{digest[:12]}",
+        description=description,
+        implementation=implementation,
+        tests=tests,
+        language=str(fields.get("language") or "python"),
+        origin=origin,
+        created_at=str(fields.get("createdAt") or ""),
+    )
+
+
+def _first(fields: Mapping[str, Any], names: Sequence[str]) -> str:
+    for name in names:
+        if isinstance(fields.get(name), str):
+            return str(fields[name])
+    raise KeyError(names[0])
+
+
+@contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        raise StorageFailed(f"{path} cannot be read or written: {error}.", path=str(path)) from error

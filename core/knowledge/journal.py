@@ -1,0 +1,344 @@
+"""The journal of solved tasks: an SQLite file, the one place where knowledge is durable.
+
+Every change is on disk before the method that made it returns. Nothing is ever removed: an
+earlier form of a task is kept as a version, and a forgotten task keeps its row.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import NotFound, StorageFailed
+from core.knowledge.embedder import Vectors
+from core.knowledge.task import Task, now
+from core.messages import Origin
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x41434741
+"""Marks the file as ours, so that another SQLite database is never taken for a journal."""
+
+_SCHEMA = """
+CREATE TABLE task (
+    id TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL UNIQUE,
+    description TEXT NOT NULL,
+    implementation TEXT NOT NULL,
+    tests TEXT,
+    language TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    embedder TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    verified INTEGER NOT NULL,
+    forgotten INTEGER NOT NULL
+) STRICT;
+CREATE TABLE version (
+    task_id TEXT NOT NULL REFERENCES task(id),
+    sequence INTEGER NOT NULL,
+    description TEXT NOT NULL,
+    implementation TEXT NOT NULL,
+    tests TEXT,
+    language TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    PRIMARY KEY (task_id, sequence)
+) STRICT;
+"""
+
+_COLUMNS = (
+    "id, description, implementation, tests, language, origin, metadata, created_at, updated_at, verified, forgotten"
+)
+_IDS_PER_QUERY = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a search needs to know of a task: everything but its text."""
+
+    id: str
+    sequence: int
+    """Number of the change that made it what it is; larger is later."""
+    language: str
+    origin: Origin
+
+
+class Journal:
+    """Solved tasks on disk. Not thread-safe: the caller makes one call at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the journal at `path`, creating it if there is none.
+
+        Raises:
+            StorageFailed: The file is damaged, of a newer version, or cannot be written. It is
+                left as it is.
+        """
+        self.path = path
+        with self._reporting():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._database.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file; everything is on disk already."""
+        self._database.close()
+
+    # --- reading --------------------------------------------------------------------------
+
+    def get(self, task_id: str) -> Task:
+        """Return a task, forgotten or not.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        found = self.get_many([task_id])
+        if not found:
+            raise NotFound(f"There is no task {task_id!r}. List the tasks with: ai-codegen-assistant tasks list")
+        return found[0]
+
+    def get_many(self, task_ids: Sequence[str]) -> list[Task]:
+        """Return the tasks that exist among `task_ids`, in their order."""
+        found: dict[str, Task] = {}
+        for start in range(0, len(task_ids), _IDS_PER_QUERY):
+            some = task_ids[start : start + _IDS_PER_QUERY]
+            marks = ",".join("?" * len(some))
+            rows = self._rows(f"SELECT {_COLUMNS} FROM task WHERE id IN ({marks})", some)  # noqa: S608 - only marks
+            found.update((row[0], _task(row)) for row in rows)
+        return [found[one] for one in task_ids if one in found]
+
+    def entries(self, embedder: str) -> tuple[list[Entry], Vectors]:
+        """Return all living tasks that have a vector of `embedder`, and the vectors, one row each."""
+        rows = self._rows(
+            "SELECT id, sequence, language, origin, vector FROM task WHERE NOT forgotten AND embedder = ? ORDER BY sequence",
+            [embedder],
+        )
+        entries = [Entry(id=row[0], sequence=row[1], language=row[2], origin=Origin(row[3])) for row in rows]
+        vectors = np.frombuffer(b"".join(row[4] for row in rows), np.float32)
+        return entries, vectors.reshape(len(rows), -1) if rows else np.empty((0, 0), np.float32)
+
+    def unembedded(self, embedder: str) -> list[str]:
+        """Return the ids of living tasks whose vector is of another embedder, newest first."""
+        rows = self._rows(
+            "SELECT id FROM task WHERE NOT forgotten AND embedder != ? ORDER BY sequence DESC", [embedder]
+        )
+        return [row[0] for row in rows]
+
+    def newest(self, origin: Origin | None, limit: int) -> list[Task]:
+        """Return living tasks, the last changed first."""
+        rows = self._rows(
+            f"SELECT {_COLUMNS} FROM task WHERE NOT forgotten AND (?1 IS NULL OR origin = ?1) "  # noqa: S608 - constants
+            "ORDER BY sequence DESC LIMIT ?2",
+            [origin, limit],
+        )
+        return [_task(row) for row in rows]
+
+    def walk(self, origin: Origin | None) -> Iterator[Task]:
+        """Yield living tasks in the order of their last change, as of now."""
+        with self._reporting(), closing(self._database.cursor()) as cursor:
+            rows = cursor.execute(
+                f"SELECT {_COLUMNS} FROM task WHERE NOT forgotten AND (?1 IS NULL OR origin = ?1) ORDER BY sequence",  # noqa: S608 - constants
+                [origin],
+            )
+            for row in rows:
+                yield _task(row)
+
+    def count(self, origin: Origin | None = None) -> int:
+        """Return the number of living tasks."""
+        rows = self._rows("SELECT count(*) FROM task WHERE NOT forgotten AND (?1 IS NULL OR origin = ?1)", [origin])
+        return int(rows[0][0])
+
+    def versions(self, task_id: str) -> list[Task]:
+        """Return the earlier forms of a task, the latest first."""
+        current = self.get(task_id)
+        rows = self._rows(
+            "SELECT description, implementation, tests, language, updated_at FROM version "
+            "WHERE task_id = ? ORDER BY sequence DESC",
+            [task_id],
+        )
+        return [
+            replace(
+                current, description=row[0], implementation=row[1], tests=row[2], language=row[3], updated_at=row[4]
+            )
+            for row in rows
+        ]
+
+    # --- writing --------------------------------------------------------------------------
+
+    def put(self, tasks: Iterable[tuple[Task, Vectors]], embedder: str) -> list[Entry]:
+        """Store tasks, all or none; on disk when this returns.
+
+        A task that exists under the same id is replaced: its earlier form becomes a version,
+        and its time of creation stays.
+        """
+        with self._transaction() as database:
+            return [_put(database, task, vector, embedder) for task, vector in tasks]
+
+    def reembed(self, vectors: Iterable[tuple[str, Vectors]], embedder: str) -> None:
+        """Replace vectors of another embedder; the tasks stay what they are."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE task SET vector = ?, embedder = ? WHERE id = ?",
+                [(vector.tobytes(), embedder, task_id) for task_id, vector in vectors],
+            )
+
+    def set_forgotten(self, task_id: str, *, forgotten: bool) -> Entry:
+        """Mark a task as forgotten, or bring it back; on disk when this returns.
+
+        Raises:
+            NotFound: There is no task of this id.
+        """
+        task = self.get(task_id)
+        with self._transaction() as database:
+            sequence = _next_sequence(database)
+            database.execute(
+                "UPDATE task SET forgotten = ?, sequence = ? WHERE id = ?", [int(forgotten), sequence, task_id]
+            )
+        return Entry(id=task_id, sequence=sequence, language=task.language, origin=task.origin)
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        database = self._database
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA busy_timeout = 5000")
+        version = _pragma(database, "user_version")
+        mark = _pragma(database, "application_id")
+        if version == 0 and mark == 0 and not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+            self._create()
+            return
+        if mark != _APPLICATION_ID:
+            raise StorageFailed(f"{self.path} is not a journal of tasks. Move it away, then start again.")
+        if version > SCHEMA_VERSION:
+            raise StorageFailed(
+                f"{self.path} was written by a newer version (schema {version}, this one reads {SCHEMA_VERSION}). "
+                "Update with: pip install --upgrade ai-codegen-assistant"
+            )
+        problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise sqlite3.DatabaseError(problem)
+
+    def _create(self) -> None:
+        with self._transaction() as database:
+            for statement in _SCHEMA.split(";")[:-1]:
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        with self._reporting():
+            return self._database.execute(query, tuple(values)).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._reporting():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Turn what SQLite and the file system raise into errors for people."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise StorageFailed(_explain(self.path, error), path=str(self.path)) from error
+        except OSError as error:
+            raise StorageFailed(
+                f"The folder {self.path.parent} cannot be used ({error.strerror or error}). "
+                "Make it writable, or choose another with AI_CODEGEN_HOME.",
+                path=str(self.path),
+            ) from error
+
+
+def _put(database: sqlite3.Connection, task: Task, vector: Vectors, embedder: str) -> Entry:
+    sequence = _next_sequence(database)
+    stamp = now()
+    database.execute(
+        "INSERT INTO version SELECT id, sequence, description, implementation, tests, language, updated_at "
+        "FROM task WHERE id = ?",
+        [task.id],
+    )
+    database.execute(
+        "INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) "
+        "ON CONFLICT (id) DO UPDATE SET sequence = ?2, description = ?3, implementation = ?4, tests = ?5, "
+        "language = ?6, origin = ?7, metadata = ?8, vector = ?9, embedder = ?10, updated_at = ?12, verified = ?13, "
+        "forgotten = ?14",
+        [
+            task.id,
+            sequence,
+            task.description,
+            task.implementation,
+            task.tests,
+            task.language,
+            task.origin.value,
+            json.dumps(task.metadata),
+            np.ascontiguousarray(vector, np.float32).tobytes(),
+            embedder,
+            task.created_at or stamp,
+            task.updated_at or stamp,
+            int(task.verified),
+            int(task.forgotten),
+        ],
+    )
+    return Entry(id=task.id, sequence=sequence, language=task.language, origin=task.origin)
+
+
+def _next_sequence(database: sqlite3.Connection) -> int:
+    return int(database.execute("SELECT coalesce(max(sequence), 0) + 1 FROM task").fetchone()[0])
+
+
+def _pragma(database: sqlite3.Connection, name: str) -> int:
+    return int(database.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _task(row: tuple) -> Task:  # type: ignore[type-arg]
+    return Task(
+        id=row[0],
+        description=row[1],
+        implementation=row[2],
+        tests=row[3],
+        language=row[4],
+        origin=Origin(row[5]),
+        metadata=json.loads(row[6]),
+        created_at=row[7],
+        updated_at=row[8],
+        verified=bool(row[9]),
+        forgotten=bool(row[10]),
+    )
+
+
+def _explain(path: Path, error: sqlite3.DatabaseError) -> str:
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_FULL"):
+        return f"The disk that holds {path} is full: nothing was stored. Free some space and try again."
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return (
+            f"{path} cannot be written ({error}): nothing was stored. "
+            "Make its folder writable, or choose another with AI_CODEGEN_HOME."
+        )
+    if name.startswith("SQLITE_BUSY"):
+        return f"{path} is held by another program ({error}). Close it and try again."
+    if name.startswith("SQLITE_IOERR"):
+        return f"{path} could not be read or written ({error}): nothing was stored. Check the disk and its free space."
+    return (
+        f"The journal of tasks {path} is damaged ({error}). It was left as it is. Copy it away for rescue, "
+        "then move it out of that folder (with its -wal and -shm files) to start with an empty one, "
+        "and bring tasks back from an export with: ai-codegen-assistant tasks import FILE"
+    )
