@@ -1,8 +1,7 @@
 """The engine as its clients see it: connect, call, be told of changes.
 
 The engine is started on demand. If it dies, every waiting call is answered with a clear
-error and the next call finds a new engine; one that keeps dying is not started again and
-again.
+error and it is started once more; one that keeps dying is left alone for a while.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class EngineClient:
             settings: The body of the section `aiCodegenAssistant`.
             on_state: Told whenever the engine's state has changed.
             on_phase: Told about the start of the engine.
-            on_lost: Told in words when the engine has died.
+            on_lost: Told in words when the engine has died, after the attempt to start it again.
         """
         self.status: Status | None = None
         self._folders = folders
@@ -68,6 +67,7 @@ class EngineClient:
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
         self._deaths: list[float] = []
+        self._restarting: asyncio.Task[None] | None = None
 
     @classmethod
     async def connect(cls, folders: DataFolders, **options: Any) -> Self:
@@ -112,6 +112,8 @@ class EngineClient:
 
     async def close(self) -> None:
         """Disconnect; the engine drops what this client still waits for."""
+        if self._restarting is not None:
+            self._restarting.cancel()
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
@@ -189,8 +191,20 @@ class EngineClient:
 
     def _on_death(self, pid: int) -> None:
         self._deaths.append(time.monotonic())
+        self._restarting = asyncio.create_task(self._restart(pid), name="engine-restart")
+
+    async def _restart(self, pid: int) -> None:
+        words = f"The engine (process {pid}) stopped unexpectedly"
+        try:
+            await self._connected()
+        except AssistantError as error:
+            self._tell(f"{words}, and could not be started again. {error.message}")
+        else:
+            self._tell(f"{words} and was started again. What was waiting has been answered with an error.")
+
+    def _tell(self, words: str) -> None:
         if self._on_lost is not None:
-            self._on_lost(f"The engine (process {pid}) stopped unexpectedly. It is started again when it is needed.")
+            self._on_lost(words)
 
     def _report(self, phase: Phase) -> None:
         if self._on_phase is not None:
@@ -288,4 +302,6 @@ class _Connection:
 
 
 def _decode_event(event: dict[str, Any]) -> Event:
-    return codec.decode(Tokens if event["kind"] == Tokens.kind else Phase, event)
+    if event["kind"] == Tokens.kind:
+        return codec.decode(Tokens, event)
+    return codec.decode(Phase, event)

@@ -16,6 +16,9 @@ ALREADY_RUNNING = 75
 
 _LOG_TAIL = 2000
 
+_DETACHED = 0x00000008 | 0x00000200 if sys.platform == "win32" else 0
+"""DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP."""
+
 
 def start_engine(folders: DataFolders) -> subprocess.Popen[bytes]:
     """Start an engine that outlives this process; it announces itself when it listens.
@@ -28,12 +31,18 @@ def start_engine(folders: DataFolders) -> subprocess.Popen[bytes]:
     """
     # The private folder as working directory: no `core` or `torch` of a person's project is on the path.
     cwd = private_folder(folders.run)
-    detached = {"creationflags": 0x00000008 | 0x00000200} if sys.platform == "win32" else {"start_new_session": True}
     command = [sys.executable, "-m", "ai_codegen_assistant", "engine", "--home", str(folders.root)]
     try:
         with startup_log(folders).open("wb") as log:
             return subprocess.Popen(
-                command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **detached
+                command,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                start_new_session=True,
+                creationflags=_DETACHED,
             )
     except OSError as error:
         raise StorageFailed(f"The engine could not be started in {folders.root}: {error}") from error

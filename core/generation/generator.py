@@ -1,0 +1,130 @@
+"""From a description to code, grounded in solved tasks that are close enough."""
+
+from __future__ import annotations
+
+import asyncio
+
+from core.context import RequestContext
+from core.generation import grounding
+from core.generation.grounding import Band, Grounding
+from core.generation.postprocess import StreamingExtractor, check_syntax
+from core.generation.prompts import Solution, plan_generation
+from core.knowledge.task import Match
+from core.messages import GenerateRequest, Generation, Role, Timings, Tokens
+from core.models.interface import JobTimes, ModelJob, ModelRunner, SamplingParams
+from core.models.registry import ModelRegistry
+from core.models.reply import collect
+from core.models.worker import ModelWorker
+
+PREFIX_ROOM = 8
+"""Tokens kept free for the opening fence that the reply starts with."""
+
+
+class Generator:
+    """Writes code for a description that retrieval has looked up."""
+
+    def __init__(self, registry: ModelRegistry, models: ModelWorker) -> None:
+        self._registry = registry
+        self._models = models
+
+    async def generate(self, request: GenerateRequest, found: Grounding, context: RequestContext) -> Generation:
+        """Write the code, or say that the task is unknown.
+
+        Args:
+            request: What is asked for.
+            found: The closest tasks, and whether they are close enough.
+            context: The request's surroundings.
+
+        Raises:
+            ContextTooLong: The description does not fit into the model's context.
+        """
+        if found.band is Band.UNKNOWN and not request.force:
+            return _unknown(found, context)
+        settings = context.settings
+        job = ModelJob(
+            role=Role.GENERATE,
+            model=self._registry.resolve(settings, Role.GENERATE),
+            device=settings.device,
+            precision=settings.precision,
+            token=context.token,
+            on_phase=context.emit,
+            run=lambda runner, times: _write(request, found, context, runner, times),
+            method=request.method,
+        )
+        return await asyncio.wrap_future(self._models.submit(job))
+
+
+def _unknown(found: Grounding, context: RequestContext) -> Generation:
+    return Generation(
+        status="unknown",
+        sources=[match.to_message() for match in found.closest],
+        threshold=found.threshold,
+        band=found.band,
+        message=grounding.refusal(found),
+        timings=Timings(total=context.elapsed()),
+    )
+
+
+def _write(
+    request: GenerateRequest, found: Grounding, context: RequestContext, runner: ModelRunner, times: JobTimes
+) -> Generation:
+    budget = min(context.settings.generate_max_tokens, runner.context_length // 2)
+    plan = plan_generation(
+        request.prompt,
+        [_solution(match) for match in found.used],
+        request.language,
+        count=lambda messages: len(runner.encode_chat(messages)),
+        limit=runner.context_length - budget - PREFIX_ROOM,
+    )
+    prompt = runner.encode_chat(plan.messages, plan.reply_prefix)
+    stream = _CodeStream(request.language, context)
+    stream.feed(plan.reply_prefix)
+    before = context.elapsed()
+    reply = collect(
+        runner.generate(prompt, SamplingParams(max_tokens=budget, stop=plan.stop), context.token), stream.feed
+    )
+    code = stream.finish()
+    return Generation(
+        status="generated",
+        code=code,
+        sources=[match.to_message() for match in found.closest],
+        threshold=found.threshold,
+        grounded=found.band is Band.GROUNDED,
+        band=found.band,
+        model=runner.name,
+        checks=check_syntax(code, request.language),
+        finish=reply.finish,
+        timings=Timings(
+            queue=times.queue,
+            swap=times.swap,
+            first_token=None if reply.first_token is None else before + reply.first_token,
+            total=context.elapsed(),
+            tokens_per_second=reply.tokens_per_second,
+        ),
+    )
+
+
+def _solution(match: Match) -> Solution:
+    task = match.task
+    return Solution(description=task.description, implementation=task.implementation, similarity=match.similarity)
+
+
+class _CodeStream:
+    """Passes on the code of a streamed reply, and keeps it."""
+
+    def __init__(self, language: str, context: RequestContext) -> None:
+        self._extractor = StreamingExtractor(language)
+        self._context = context
+        self._code = ""
+
+    def feed(self, text: str) -> None:
+        self._send(self._extractor.feed(text))
+
+    def finish(self) -> str:
+        self._send(self._extractor.finish())
+        return self._code
+
+    def _send(self, code: str) -> None:
+        self._code += code
+        if code:
+            self._context.emit(Tokens(text=code))

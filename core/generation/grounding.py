@@ -1,0 +1,63 @@
+"""Deciding whether a description is known well enough to be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.knowledge.task import Match
+from core.knowledge.thresholds import Thresholds
+
+
+class Band(StrEnum):
+    """How well the best match fits."""
+
+    GROUNDED = "grounded"
+    """At the threshold or above: its solution is followed."""
+    WEAK = "weak"
+    """A little below: its solution is shown to the model, and the result is marked."""
+    UNKNOWN = "unknown"
+    """Too far: nothing is made up, the assistant asks to be taught."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounding:
+    """The closest tasks and what they are good for."""
+
+    band: Band
+    threshold: float
+    """Similarity from which a match counts as known."""
+    closest: tuple[Match, ...]
+    """Best first, whatever their band."""
+    used: tuple[Match, ...]
+    """Those whose solutions go into the prompt."""
+
+
+def decide(matches: Sequence[Match], thresholds: Thresholds, chosen: float = 0.0) -> Grounding:
+    """Sort matches (best first) into a band.
+
+    Args:
+        matches: What retrieval has found.
+        thresholds: The calibrated ones.
+        chosen: The person's own threshold; 0 takes the calibrated one. It moves both limits
+            by the same distance.
+    """
+    known = chosen or thresholds.known
+    weak = max(0.0, thresholds.weak + known - thresholds.known)
+    best = matches[0].similarity if matches else 0.0
+    band = Band.GROUNDED if best >= known else Band.WEAK if best >= weak else Band.UNKNOWN
+    used = () if band is Band.UNKNOWN else tuple(one for one in matches if one.similarity >= weak)
+    return Grounding(band=band, threshold=known, closest=tuple(matches), used=used)
+
+
+def refusal(grounding: Grounding) -> str:
+    """Say why there is no code, and what to do."""
+    if not grounding.closest:
+        return "Nothing is known yet. Teach the task: its description and a correct implementation."
+    best = grounding.closest[0]
+    return (
+        f"No known task is close enough: the closest, {best.task.id}, has similarity {best.similarity:.2f}, and "
+        f"{grounding.threshold:.2f} is needed. Teach the task (its description and a correct implementation), "
+        "or generate anyway."
+    )
