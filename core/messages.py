@@ -485,10 +485,15 @@ class EngineInfo:
     """The engine process."""
 
     pid: int
+    """0 as long as there is none."""
     uptime: float
     """Seconds."""
     version: str
     clients: int = 1
+    state: str = "running"
+    """`starting`, `running` or `stopped`; the engine itself only ever says `running`."""
+    detail: str | None = None
+    """For people: why it is stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
