@@ -6,8 +6,9 @@ import asyncio
 
 from core.context import RequestContext
 from core.generation import grounding
+from core.generation.extract import StreamingExtractor
 from core.generation.grounding import Band, Grounding
-from core.generation.postprocess import StreamingExtractor, check_syntax
+from core.generation.postprocess import check_syntax
 from core.generation.prompts import Solution, plan_generation
 from core.knowledge.task import Match
 from core.messages import GenerateRequest, Generation, Role, Timings, Tokens

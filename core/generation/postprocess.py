@@ -1,51 +1,15 @@
-"""From a model's reply to code that fits into a document."""
+"""Making generated code fit into a document: its syntax and its indentation."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import io
-import re
 import tokenize
 import warnings
 from collections.abc import Iterator
 
 from core.messages import Checks
-
-
-def extract_code(reply: str, language: str = "python", name: str | None = None) -> str:
-    """Return the code of a reply, without prose and fences; empty if there is none.
-
-    Args:
-        reply: What the model said.
-        language: Of the code that was asked for.
-        name: Function or class that was asked for, if known.
-    """
-    extractor = StreamingExtractor(language, name)
-    return extractor.feed(reply) + extractor.finish()
-
-
-class StreamingExtractor:
-    """Turns the text of a reply into the text of its code, piece by piece.
-
-    All pieces together are what `extract_code` returns for the whole reply.
-    """
-
-    def __init__(self, language: str = "python", name: str | None = None) -> None:
-        self._language = language
-        self._name = name
-        self._text = ""
-
-    def feed(self, text: str) -> str:
-        """Take a piece of the reply and return the code that has become certain."""
-        self._text += text
-        return ""
-
-    def finish(self) -> str:
-        """Return the rest of the code, now that the reply is complete."""
-        text = self._text.replace("\r\n", "\n")
-        blocks = re.findall(r"^ *```[^\n`]*\n(.*?)(?:^ *```|\Z)", text, re.DOTALL | re.MULTILINE)
-        wanted = [block for block in blocks if self._name and re.search(rf"\b{self._name}\b", block)]
-        return (wanted or blocks or [text])[0].strip("\n")
 
 
 def check_syntax(code: str, language: str = "python") -> Checks | None:
@@ -54,30 +18,78 @@ def check_syntax(code: str, language: str = "python") -> Checks | None:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # a doubtful escape in generated code is no error
             ast.parse(code)
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         return Checks(syntax=False, problem=f"{where}{error.msg}")
     except (ValueError, RecursionError, MemoryError) as error:
-        return Checks(syntax=False, problem=str(error) or type(error).__name__)
+        return Checks(syntax=False, problem=str(error) or "too deeply nested")
     return Checks(syntax=True)
 
 
-def indent(code: str, prefix: str) -> str:
-    """Put `prefix` before every line of code, except inside strings that span lines."""
-    inside = set(_lines_inside_strings(code))
-    lines = code.replace("\r\n", "\n").split("\n")
+def indent(code: str, prefix: str, language: str = "python") -> str:
+    r"""Put `prefix` before every line of code that holds more than whitespace.
+
+    In Python, lines that begin inside a string keep their beginning, since it is part of the
+    string's value. In a docstring it is layout, so docstrings move with the code, unless that
+    would change what `inspect.getdoc` returns. Line ends become `\n`, which Python reads all
+    of them as.
+    """
+    code = code.replace("\r\n", "\n").replace("\r", "\n")
+    lines = code.split("\n")
+    fixed, moved = _lines_in_strings(code, prefix) if language == "python" else (set(), set())
     return "\n".join(
-        line if number in inside or not line.strip() else prefix + line for number, line in enumerate(lines, start=1)
+        prefix + line if number not in fixed and (line.strip() or (line and number in moved)) else line
+        for number, line in enumerate(lines, start=1)
     )
 
 
-def _lines_inside_strings(code: str) -> Iterator[int]:
-    """Yield the numbers of lines that begin inside a string."""
+def _lines_in_strings(code: str, prefix: str) -> tuple[set[int], set[int]]:
+    """Return the numbers of lines inside strings: of those to keep, and of those that may move."""
+    fixed: set[int] = set()
+    moved: set[int] = set()
+    for first, last, docstring in _strings(code):
+        inside = range(first + 1, last + 1)
+        (moved if docstring is not None and _may_move(docstring, prefix) else fixed).update(inside)
+    return fixed, moved
+
+
+def _strings(code: str) -> Iterator[tuple[int, int, str | None]]:
+    """Yield first line, last line and, where it is a statement of its own, the text of each string."""
+    tokens = _tokens(code)
+    opened: list[int] = []
+    fresh = True
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        kind = tokenize.tok_name[token.type]
+        if token.type == tokenize.STRING:
+            alone = fresh and following is not None and following.type == tokenize.NEWLINE
+            yield token.start[0], token.end[0], token.string if alone else None
+        elif kind.endswith("STRING_START"):  # from Python 3.12 on, f-strings come in parts
+            opened.append(token.start[0])
+        elif kind.endswith("STRING_END"):
+            yield opened.pop(), token.end[0], None
+        fresh = token.type in _BETWEEN_STATEMENTS or (fresh and token.type == tokenize.COMMENT)
+
+
+_BETWEEN_STATEMENTS = {tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT}
+
+
+def _tokens(code: str) -> list[tokenize.TokenInfo]:
+    """Return the tokens up to the first that is none."""
+    found = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(code).readline):
-            if token.type == tokenize.STRING:
-                yield from range(token.start[0] + 1, token.end[0] + 1)
+            found.append(token)  # noqa: PERF402 -- what came before an error is kept
     except (tokenize.TokenError, SyntaxError):
-        return
+        pass
+    return found
+
+
+def _may_move(docstring: str, prefix: str) -> bool:
+    first, *others = docstring.split("\n")
+    moved = "\n".join([first, *(prefix + line if line else line for line in others)])
+    try:
+        return inspect.cleandoc(ast.literal_eval(docstring)) == inspect.cleandoc(ast.literal_eval(moved))
+    except (SyntaxError, ValueError, TypeError, AttributeError):
+        return False
