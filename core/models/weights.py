@@ -1,0 +1,116 @@
+"""What a model folder holds, read from its headers alone.
+
+Standard library only: this runs before torch is needed, and tells what is damaged by name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import ModelDamaged
+
+_LENGTH_BYTES = 8
+_LARGEST_HEADER = 100_000_000
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """How large a model is, whatever the precision it is loaded in."""
+
+    parameters: int
+    kv_per_token: int
+    """Numbers kept for each token of context: keys and values of all layers."""
+    context_length: int
+    """Longest prompt plus reply, in tokens."""
+    window: int
+    """Tokens whose keys and values are kept; less than the context with a sliding window."""
+
+
+def weigh(folder: Path) -> Footprint:
+    """Measure a model folder.
+
+    Raises:
+        ModelDamaged: A needed file is missing, truncated or unreadable; names the file.
+    """
+    config = read_json(folder / "config.json")
+    _require(folder / "tokenizer.json")
+    parameters = sum(_count_parameters(shard) for shard in _shards(folder))
+    context = int(config.get("max_position_embeddings") or 2048)
+    heads = int(config.get("num_attention_heads") or 1)
+    head_size = int(config.get("head_dim") or int(config.get("hidden_size") or 0) // heads)
+    kv_heads = int(config.get("num_key_value_heads") or heads)
+    layers = int(config.get("num_hidden_layers") or 0)
+    return Footprint(
+        parameters=parameters,
+        kv_per_token=2 * layers * kv_heads * head_size,
+        context_length=context,
+        window=min(context, int(config.get("sliding_window") or context)),
+    )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ModelDamaged: The file is missing or holds something else.
+    """
+    _require(file)
+    try:
+        data = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise damaged(file, f"cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise damaged(file, "holds no JSON object")
+    return data
+
+
+def damaged(file: Path, problem: str) -> ModelDamaged:
+    """Return the error about one file of a model, with the way out."""
+    return ModelDamaged(
+        f"The model file {file} {problem}. Install the model again: `ai-codegen-assistant models pull` "
+        "checks every file and fetches what is damaged.",
+        file=str(file),
+    )
+
+
+def _require(file: Path) -> None:
+    if not file.is_file():
+        raise damaged(file, "is missing")
+
+
+def _shards(folder: Path) -> Iterable[Path]:
+    if (folder / INDEX).is_file():
+        names = set(read_json(folder / INDEX).get("weight_map", {}).values())
+        return [folder / str(name) for name in sorted(names)]
+    return [folder / SINGLE]
+
+
+def _count_parameters(shard: Path) -> int:
+    """Count the numbers in a safetensors file and check that all of it is there.
+
+    Format: eight bytes with the header's length, the header as JSON, the tensors' bytes
+    (https://github.com/huggingface/safetensors#format).
+    """
+    _require(shard)
+    size = shard.stat().st_size
+    with shard.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        if not 0 < length <= min(size - _LENGTH_BYTES, _LARGEST_HEADER):
+            raise damaged(shard, f"has {size} bytes and no valid safetensors header")
+        try:
+            header = json.loads(stream.read(length))
+            tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
+            end = _LENGTH_BYTES + length + max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+            count = sum(math.prod(tensor["shape"]) for tensor in tensors)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damaged(shard, f"has no valid safetensors header ({error})") from error
+    if end != size:
+        raise damaged(shard, f"has {size} bytes instead of {end}")
+    return int(count)
