@@ -6,7 +6,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ from core.knowledge import importers, validation
 from core.knowledge.embedder import Embedder, Vectors
 from core.knowledge.exact import VectorTable
 from core.knowledge.journal import Journal
+from core.knowledge.retriever import rank
 from core.knowledge.task import Match, Task
+from core.knowledge.thresholds import Thresholds, for_store
 from core.messages import (
     Exported,
     Imported,
@@ -33,16 +35,8 @@ from core.messages import (
 from core.models.interface import OnPhase
 
 _SIMILAR_TASKS = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """Where similarity starts to mean something."""
-
-    known: float
-    """From here on a stored task is taken for the one asked for."""
-    weak: float
-    """From here on it is near enough to help, with a warning."""
+_CANDIDATES = 50
+"""Tasks nearest in meaning that are looked at more closely."""
 
 
 class KnowledgeBase:
@@ -90,18 +84,11 @@ class KnowledgeBase:
             language: Only tasks in this programming language.
             origin: Only tasks from there.
         """
-        with self._lock:
-            found = self._table.search(vector, limit, language=language, origin=origin)
-            tasks = {task.id: task for task in self._journal.get_many([one for one, _ in found])}
-        return [
-            Match(task=tasks[one], similarity=max(0.0, score), reason=f"meaning {score:.2f}")
-            for one, score in found
-            if one in tasks
-        ]
+        return rank(query, self._candidates(vector, limit, language, origin))[:limit]
 
     def thresholds(self) -> Thresholds:
         """Return the calibrated thresholds for this embedder and this size."""
-        return Thresholds(known=0.75, weak=0.65)
+        return for_store(len(self._table))
 
     # --- teaching -------------------------------------------------------------------------
 
@@ -221,6 +208,14 @@ class KnowledgeBase:
         return KnowledgeInfo(count=len(self._table), path=str(self._journal.path.parent), state="ready")
 
     # --- inside ---------------------------------------------------------------------------
+
+    def _candidates(
+        self, vector: Vectors, limit: int, language: str | None, origin: Origin | None
+    ) -> list[tuple[Task, float]]:
+        with self._lock:
+            near = self._table.search(vector, max(limit, _CANDIDATES), language=language, origin=origin)
+            cosines = dict(near)
+            return [(task, cosines[task.id]) for task in self._journal.get_many(list(cosines))]
 
     def _store_imported(self, tasks: Sequence[Task]) -> tuple[int, int]:
         """Store tasks that differ from what is there; return how many were stored and how many not."""

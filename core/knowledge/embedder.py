@@ -25,7 +25,7 @@ _OFFLINE = {
 }
 _LONGEST = 4000
 """Characters read of a text. Sentence models see a few hundred tokens, and tokenizing megabytes takes seconds."""
-_BATCH = 32
+_BATCH = 8
 """Texts per forward pass: small, so that a query waits only briefly while an import embeds."""
 
 
@@ -75,8 +75,13 @@ class SentenceEmbedder:
         A vector describes the beginning of its text: as much as the model reads (256 tokens
         for all-MiniLM-L6-v2).
         """
-        batches = [self._embed_batch(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
-        return np.concatenate(batches) if batches else np.empty((0, self.dimension), np.float32)
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        # Texts of like length share a batch, since all are padded to the longest.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(order), _BATCH):
+            some = order[start : start + _BATCH]
+            vectors[some] = self._embed_batch([texts[i] for i in some])
+        return vectors
 
     def _embed_batch(self, texts: Sequence[str]) -> Vectors:
         readable = [text[:_LONGEST].encode("utf-8", "replace").decode("utf-8") for text in texts]

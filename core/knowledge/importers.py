@@ -25,7 +25,7 @@ from core.models.interface import OnPhase
 Store = Callable[[Sequence[Task]], tuple[int, int]]
 """Stores tasks; returns how many were new or changed, and how many were there already."""
 
-_BATCH = 32
+_BATCH = 64
 _PROBLEMS_SHOWN = 20
 
 _DESCRIPTIONS = ("description", "text", "prompt", "instruction", "question")

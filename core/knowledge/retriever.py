@@ -1,0 +1,37 @@
+"""From the tasks nearest in meaning to matches: order, similarity and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.knowledge.similarity import Pair, against_crowd, compare
+from core.knowledge.task import Match, Task
+from core.messages import Origin
+
+_PREFERENCE = (Origin.TAUGHT, Origin.IMPORTED, Origin.BUILTIN)
+"""Between equals, what the person taught comes first."""
+
+
+def rank(query: str, candidates: Sequence[tuple[Task, float]]) -> list[Match]:
+    """Return the candidates as matches, the best first.
+
+    Args:
+        query: The words of the request.
+        candidates: Tasks, each with the cosine of its embedding and the request's. There
+            should be more of them than matches are wanted: the others are the crowd that a
+            match is measured against.
+    """
+    pairs = [(task, compare(query, task.description, cosine)) for task, cosine in candidates]
+    pairs.sort(key=lambda one: (-one[1].similarity, _PREFERENCE.index(one[0].origin), one[0].id))
+    similarities = against_crowd([pair.similarity for _, pair in pairs])
+    return [
+        Match(task=task, similarity=similarity, reason=_reason(pair))
+        for (task, pair), similarity in zip(pairs, similarities, strict=True)
+    ]
+
+
+def _reason(pair: Pair) -> str:
+    reason = f"meaning {pair.meaning:.2f}, wording {pair.wording:.2f}"
+    for ours, theirs in pair.contrasts:
+        reason += f"; asks for “{ours}”, the task has “{theirs}”"
+    return reason
