@@ -406,12 +406,15 @@ class Generation:
     band: str = "unknown"
     """`grounded`, `weak` (near the threshold) or `unknown`."""
     model: str | None = None
+    """The model that wrote the code; none if a stored implementation was adapted."""
+    adapted: bool = False
+    """Whether the code is the stored implementation of the first source, fitted to the description."""
     checks: Checks | None = None
     timings: Timings
     finish: str | None = None
     route: RouteChoice | None = None
     message: str | None = None
-    """For people: why this is unknown and what to do."""
+    """For people: why this is unknown and what to do, or what was changed in adapting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,7 @@ class Retrieval:
                 return self._shelf
             self._shelf.knowledge.close()
             self._shelf = None
-        router = Router(embedder, load_routes(self._folders.root))
+        router = Router(embedder, load_routes())
         knowledge = KnowledgeBase.open(self._folders.knowledge, embedder, self._on_change)
         self._shelf = Shelf(model, embedder, router, knowledge)
         return self._shelf

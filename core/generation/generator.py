@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from core.context import RequestContext
-from core.generation import grounding
+from core.generation import adapt, grounding
 from core.generation.extract import StreamingExtractor
 from core.generation.grounding import Band, Grounding
 from core.generation.postprocess import check_syntax
@@ -29,7 +29,9 @@ class Generator:
         self._models = models
 
     async def generate(self, request: GenerateRequest, found: Grounding, context: RequestContext) -> Generation:
-        """Write the code, or say that the task is unknown.
+        """Adapt a stored implementation, have the model write the code, or say that the task is unknown.
+
+        With `request.force` the model writes in any case.
 
         Args:
             request: What is asked for.
@@ -39,8 +41,11 @@ class Generator:
         Raises:
             ContextTooLong: The description does not fit into the model's context.
         """
-        if found.band is Band.UNKNOWN and not request.force:
-            return _unknown(found, context)
+        if not request.force:
+            if found.band is Band.UNKNOWN:
+                return _unknown(found, context)
+            if (known := _same_task(request, found)) is not None:
+                return _adapted(request, found, known, context)
         settings = context.settings
         job = ModelJob(
             role=Role.GENERATE,
@@ -63,6 +68,34 @@ def _unknown(found: Grounding, context: RequestContext) -> Generation:
         band=found.band,
         message=grounding.refusal(found),
         timings=Timings(total=context.elapsed()),
+    )
+
+
+def _same_task(request: GenerateRequest, found: Grounding) -> Match | None:
+    """Return the best match if it is practically what is asked for."""
+    if found.band is not Band.GROUNDED or request.language != "python":
+        return None
+    best = found.closest[0]
+    same = adapt.is_same_task(request.prompt, best.task.description, best.similarity, found.threshold)
+    return best if same else None
+
+
+def _adapted(request: GenerateRequest, found: Grounding, known: Match, context: RequestContext) -> Generation:
+    adaptation = adapt.adapt(request.prompt, known.task.implementation)
+    context.emit(Tokens(text=adaptation.code))
+    words = (f"This is the stored implementation of {known.task.id}.", *adaptation.changes)
+    return Generation(
+        status="generated",
+        code=adaptation.code,
+        sources=[match.to_message() for match in found.closest],
+        threshold=found.threshold,
+        grounded=True,
+        band=found.band,
+        adapted=True,
+        checks=check_syntax(adaptation.code, request.language),
+        finish="stop",
+        message=" ".join(words),
+        timings=Timings(first_token=context.elapsed(), total=context.elapsed()),
     )
 
 
