@@ -1,1 +1,4 @@
-"""The language server: one process per editor window, light, and never blocking."""
+"""The language server: editors on one side, the engine on the other.
+
+It holds no model and no store, and must never import what loads one.
+"""

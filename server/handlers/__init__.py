@@ -1,1 +1,1 @@
-"""One module per capability of the language server."""
+"""One module per capability; each attaches its handlers with `register`."""
