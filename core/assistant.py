@@ -39,6 +39,8 @@ from core.messages import (
     Imported,
     ImportTasksRequest,
     Intent,
+    LookUp,
+    LookUpRequest,
     Origin,
     RestoreTaskRequest,
     RouteChoice,
@@ -48,6 +50,7 @@ from core.messages import (
     TasksRequest,
     Taught,
     TeachRequest,
+    Timings,
     UpdateTaskRequest,
 )
 from core.text import CODE_LIMIT, QUERY_LIMIT, check_text
@@ -89,6 +92,19 @@ class Assistant:
             selection=request.selection, question=request.query, conversation_id=request.conversation_id
         )
         return _timed(replace(await self.explain(question, context), route=reading.route), reading)
+
+    async def look_up(self, request: LookUpRequest, context: RequestContext) -> LookUp:
+        """Route a query and look for solved tasks as `ask` does, without answering it."""
+        check_text("query", request.query, QUERY_LIMIT)
+        asked = AskRequest(query=request.query, selection=request.selection, language=request.language)
+        reading = await self._retrieve(context, lambda shelf: _read(shelf, asked, context))
+        return LookUp(
+            route=reading.route,
+            band=reading.found.band,
+            threshold=reading.found.threshold,
+            matches=[match.to_message() for match in reading.found.closest],
+            timings=Timings(route=reading.route_ms, retrieve=reading.retrieve_ms, total=context.elapsed()),
+        )
 
     async def explain(self, request: ExplainRequest, context: RequestContext) -> Explanation:
         """Explain code, or go on talking about it."""

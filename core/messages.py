@@ -195,6 +195,16 @@ class AskRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LookUpRequest:
+    """Route a query and look for solved tasks as `ask` does, without answering it."""
+
+    method: ClassVar[str] = "lookUp"
+    query: str
+    selection: CodeSelection | None = None
+    language: str = "python"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainRequest:
     """Explain code, or go on talking about it."""
 
@@ -351,6 +361,7 @@ class ShutdownRequest:
 
 Request = (
     AskRequest
+    | LookUpRequest
     | ExplainRequest
     | GenerateRequest
     | TeachRequest
@@ -415,6 +426,19 @@ class Generation:
     route: RouteChoice | None = None
     message: str | None = None
     """For people: why this is unknown and what to do, or what was changed in adapting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookUp:
+    """Result of `lookUp`: what `ask` knows before a language model is involved."""
+
+    route: RouteChoice
+    band: str
+    """`grounded`, `weak` or `unknown`."""
+    threshold: float
+    matches: list[TaskMatch]
+    """As many as the setting `sources` says, the closest first, whatever their band."""
+    timings: Timings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ class Dispatcher:
             kind.method: (kind, method)
             for kind, method in (
                 (messages.AskRequest, assistant.ask),
+                (messages.LookUpRequest, assistant.look_up),
                 (messages.ExplainRequest, assistant.explain),
                 (messages.GenerateRequest, assistant.generate),
                 (messages.TeachRequest, assistant.teach),
