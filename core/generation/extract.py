@@ -133,7 +133,7 @@ class StreamingExtractor:
             return self._close()
         line = block.trimmed(line)
         if self._chosen:
-            if _SESSION.match(line) and not self._in_string():
+            if self._language == "python" and _SESSION.match(line) and not self._in_string():
                 self._state = _State.DONE
                 return ""
             return self._emit(line)
@@ -201,15 +201,20 @@ class StreamingExtractor:
         """Choose when no block has proved itself."""
         if not self._candidates:
             return _bare(self._prose) if self._language == "python" else "\n".join(self._prose).strip("\n")
-        texts = [(block, _without_prompts(block.lines)) for block in self._candidates]
-        _, best = max(texts, key=lambda one: self._likelihood(*one))
-        return best.strip("\n")
+        best = max(self._candidates, key=self._likelihood)
+        return self._text(best).strip("\n")
 
-    def _likelihood(self, block: _Block, text: str) -> tuple[bool, ...]:
+    def _likelihood(self, block: _Block) -> tuple[bool, ...]:
         if self._language != "python":
             return (block.fitting,)
         defined = [found[1] for line in block.lines if (found := _DEFINITION.match(line))]
-        return block.fitting, self._name in defined, bool(defined), _parses(text)
+        return block.fitting, self._name in defined, bool(defined), _parses(self._text(block))
+
+    def _text(self, block: _Block) -> str:
+        """Return a block as code: of an interactive session, what was typed."""
+        if self._language != "python" or not _is_session(block.lines):
+            return "\n".join(block.lines)
+        return "\n".join(line[4:] for line in block.lines if _SESSION.match(line))
 
 
 def _canonical(language: str) -> str:
@@ -259,13 +264,6 @@ def _bare(lines: list[str]) -> str:
 def _is_session(lines: list[str]) -> bool:
     first = next((line for line in lines if line.strip()), "")
     return _SESSION.match(first) is not None
-
-
-def _without_prompts(lines: list[str]) -> str:
-    """Return what was typed in an interactive session; other code as it is."""
-    if not _is_session(lines):
-        return "\n".join(lines)
-    return "\n".join(line[4:] for line in lines if _SESSION.match(line))
 
 
 def _parses(text: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 _NAME = r"([A-Za-z_]\w*)"
 _KIND = r"(?:function|method|class|routine|helper|generator|coroutine|procedure|subroutine)"
-_HEADER = re.compile(rf"\b(?:def|class)\s+{_NAME}")
+_HEADER = re.compile(r"\b(?:def\s+|class\s+(?=[A-Z]))([A-Za-z_]\w*)")
 _NAMED = re.compile(
     rf"(?:\b{_KIND}|\b(?:it|this|that|which|that\s+is|which\s+is))\s*,?\s*(?:is\s+|should\s+be\s+|to\s+be\s+)?"
     rf"(?:called|named)\s+(?:it\s+)?[`'\"]?{_NAME}",
