@@ -65,6 +65,7 @@ class LspClient:
         self._on_request = on_request
         self._ids = itertools.count(1)
         self._writing = threading.Lock()
+        self._ended = threading.Event()
         self._waiting: dict[int, Future[Any]] = {}
         self._reader = threading.Thread(target=self._read, name="lsp-reader", daemon=True)
         self._reader.start()
@@ -85,8 +86,10 @@ class LspClient:
         """
         number = next(self._ids)
         answer = self._waiting[number] = Future()
-        self._send({"id": number, "method": method, "params": params})
         try:
+            if self._ended.is_set():
+                raise EngineUnavailable("The language server has ended.")
+            self._send({"id": number, "method": method, "params": params})
             return answer.result(timeout)
         except KeyboardInterrupt:
             self.notify("$/cancelRequest", {"id": number})
@@ -123,6 +126,7 @@ class LspClient:
     def _read(self) -> None:
         while (message := self._receive()) is not None:
             self._dispatch(message)
+        self._ended.set()
         for answer in list(self._waiting.values()):
             if not answer.done():
                 answer.set_exception(EngineUnavailable("The language server ended before it had answered."))

@@ -154,7 +154,8 @@ def read_selection(location: Location) -> CodeSelection:
     """
     text = read_text(location.path)
     lines = text.splitlines(keepends=True)
-    start, end = location.start or 1, location.end or len(lines)
+    start = 1 if location.start is None else location.start
+    end = len(lines) if location.end is None else location.end
     if not 1 <= start <= end <= len(lines):
         raise UsageError(f"{location.path} has {len(lines)} lines; lines {start}-{end} do not lie within them.")
     return CodeSelection(

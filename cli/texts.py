@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from rich import box
@@ -11,6 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from core.messages import MemoryInfo, MemoryUse, ModelInfo, ModelSetInfo, RouteChoice, TaskMatch, Timings
+
+_CELL = 100
+"""Characters of a text that a table shows; the whole text is in the details and in the JSON."""
 
 DIM, GOOD, BAD, WARN = "dim", "green", "red", "yellow"
 
@@ -116,8 +120,8 @@ def number(value: float | None) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return text without line breaks, for a cell of a table."""
-    return " ".join(text.split())
+    """Return the beginning of a text without line breaks, for a cell of a table."""
+    return textwrap.shorten(text, _CELL, placeholder=" ...")
 
 
 def yes_or_no(value: bool) -> str:  # noqa: FBT001 - the value is all there is

@@ -71,6 +71,8 @@ def _(result: Generation, to: Consoles) -> None:
     elif not result.grounded:
         to.notes.print(Text("Not grounded: no stored task is close enough; generated anyway.", style=texts.WARN))
     to.out.print(texts.code(to.out, result.code or "", "python"))
+    if result.adapted and result.message:
+        to.notes.print(Text(result.message))
     if result.checks is not None:
         verdict = "The syntax is valid." if result.checks.syntax else f"Invalid syntax: {result.checks.problem}"
         to.notes.print(Text(verdict, style=texts.GOOD if result.checks.syntax else texts.BAD))
@@ -78,14 +80,12 @@ def _(result: Generation, to: Consoles) -> None:
         to.notes.print(
             Text("The reply budget ended this code; --set generateMaxTokens=N allows more.", style=texts.WARN)
         )
-    to.notes.print(texts.facts([result.model or "", texts.timings(result.timings)]))
+    to.notes.print(texts.facts([result.model or "no model needed", texts.timings(result.timings)]))
 
 
 def _show_unknown(result: Generation, notes: Console) -> None:
-    notes.print(Text("Unknown task: nothing stored is close enough.", style=texts.WARN))
+    notes.print(Text(result.message or "Unknown task: nothing stored is close enough.", style=texts.WARN))
     notes.print(texts.sources(notes, result.sources, result.threshold))
-    if result.message:
-        notes.print(Text(result.message))
     notes.print(Text("Teach it:         ai-codegen-assistant teach --description '...' --file solution.py"))
     notes.print(Text("Generate anyway:  the same command with --force"))
     notes.print(texts.facts([texts.timings(result.timings)]))

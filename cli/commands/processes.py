@@ -6,7 +6,6 @@ import os
 
 from cli.context import Context
 from cli.engine import stop_engine
-from cli.exit_codes import ExitCode
 from cli.parser import Commands, add_command
 from core.messages import Done, Status, StatusRequest
 from core.paths import HOME_VARIABLE
@@ -20,14 +19,13 @@ def register(commands: Commands) -> None:
     add_command(commands, "stop", run_stop, "end the engine; it starts again when it is needed")
 
 
-def run_serve(context: Context) -> ExitCode:
+def run_serve(context: Context) -> int:
     """Run the language server."""
     # The server finds the data folder the way every client does.
     os.environ[HOME_VARIABLE] = str(context.folders.root)
     from server.app import serve  # noqa: PLC0415 - loads pygls, which no other command needs
 
-    serve()
-    return ExitCode.OK
+    return serve()
 
 
 def run_engine(context: Context) -> int:

@@ -80,6 +80,7 @@ class Editor:
             settings: The body of the section `aiCodegenAssistant`.
         """
         self.messages: list[str] = []
+        """What the server wants shown, oldest first."""
         self._settings = settings
         self._workspace = workspace
         self._on_event: Callable[[Event], None] = _ignore
@@ -147,7 +148,7 @@ class Editor:
             self._on_event(Tokens(text=params["text"]))
         elif method == "$/progress" and isinstance(params["value"], dict):
             self._progressed(params["value"])
-        elif method in {"window/showMessage", "window/logMessage"}:
+        elif method == "window/showMessage":
             self.messages.append(params["message"])
 
     def _progressed(self, value: dict[str, Any]) -> None:

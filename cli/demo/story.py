@@ -15,7 +15,7 @@ from cli.output import Output
 from cli.reports import BufferChange, DemoStep
 from core import codec
 from core.errors import AssistantError
-from core.messages import Explanation, Generation, Intent, Status, TaskDetails, Taught, Timings
+from core.messages import Conversation, Explanation, Generation, Intent, Status, TaskDetails, TaskList, Taught, Timings
 
 _SAVED = '''\
 """Prices of a small shop."""
@@ -27,16 +27,15 @@ def total(prices, discount=0.0):
     return round(subtotal * (1 - discount), 2)
 '''
 
-_COMMENT = "Return the largest number of a list"
+_COMMENT = "Return the biggest element in the list"
 
-_UNSAVED = f'''
+_INDENT = "    "
 
-class Report:
-    """What the shop has sold."""
+_UNSAVED = f"""
 
-    def peak(self):
-        # {_COMMENT}
-'''
+def report(prices):
+    # {_COMMENT}
+"""
 
 _QUESTION = "What does this function do?"
 _FOLLOW_UP = "And what happens with a discount of 1?"
@@ -50,8 +49,7 @@ def format_price(cents: int) -> str:
     return f"{euros},{rest:02d} EUR"
 '''
 
-_READY_TIMEOUT = 120.0
-_READY_POLL = 0.2
+_MESSAGE_TIMEOUT, _POLL = 10.0, 0.1
 
 
 class StepFailed(AssistantError):
@@ -70,6 +68,7 @@ class Story:
         self._output = output
         self._document = Document(workspace / "shop.py", _SAVED)
         self._conversation = ""
+        self._first_prompt = 0
         self._taught = ""
         self._plan: list[tuple[str, Callable[[], Timings | None]]] = [
             ("Start: the server answers at once, the engine follows", self._start),
@@ -77,6 +76,7 @@ class Story:
             ("Follow up: the conversation is remembered", self._follow_up),
             ("Generate: a comment becomes code", self._generate),
             ("Unknown: what nothing stored resembles is refused", self._refuse),
+            ("Anyway: the model alone, as it would have answered", self._insist),
             ("Teach: the missing task, with its solution", self._teach),
             ("Learned: asked in other words", self._ask_again),
             ("Durable: the engine is killed, and asked again", self._survive),
@@ -120,10 +120,10 @@ class Story:
         self._document.text += _UNSAVED
         self._document.version += 1
         self._editor.change(self._document)
-        status = self._wait_for_knowledge()
-        self._output.say(
-            f"The engine is up (process {status.engine.pid}) and knows {status.knowledge.count} solved tasks."
-        )
+        # The answer waits until the engine has started and has read what it knows.
+        known = codec.decode(TaskList, self._request("tasks", limit=1).result).total
+        _check(known > 0, "The engine knows no tasks.")
+        self._output.say(f"The engine is up (process {self._ask_status().engine.pid}) and knows {known} solved tasks.")
 
     def _explain(self) -> Timings:
         self._say_question(_QUESTION, "total() is selected")
@@ -137,7 +137,7 @@ class Story:
         _check(result.route is not None and result.route.intent is Intent.EXPLAIN, "It was not routed to explain.")
         streamed = "".join(answer.tokens)
         _check(streamed.strip() == result.text.strip(), "The streamed tokens are not the answer.")
-        self._conversation = result.conversation_id
+        self._conversation, self._first_prompt = result.conversation_id, result.memory.prompt_tokens
         self._output.show(result)
         self._output.say(f"Streamed in {len(answer.tokens)} pieces, complete and in order before the answer.")
         return result.timings
@@ -145,7 +145,10 @@ class Story:
     def _follow_up(self) -> Timings:
         self._say_question(_FOLLOW_UP, "nothing is selected")
         result = self._explanation(self._request("explain", question=_FOLLOW_UP, conversationId=self._conversation))
-        _check(result.conversation_id == self._conversation, "It began another conversation.")
+        wire = self._request("conversation", conversationId=self._conversation).result
+        questions = [turn.question for turn in codec.decode(Conversation, wire).turns]
+        _check(questions == [_QUESTION, _FOLLOW_UP], f"The conversation holds the questions {questions}.")
+        _check(result.memory.prompt_tokens > self._first_prompt, "The model was not given the first question again.")
         self._output.show(result)
         return result.timings
 
@@ -155,7 +158,7 @@ class Story:
         answer = self._request(
             "generate",
             textDocument=self._document.reference,
-            position={"line": line, "character": 8 + len(_COMMENT)},
+            position={"line": line, "character": len(_INDENT)},
         )
         result = self._generation(answer)
         _check(result.status == "generated" and result.grounded, "No stored task grounds the code.")
@@ -169,6 +172,15 @@ class Story:
         result = self._generation(self._request("generate", prompt=_TAUGHT))
         _check(result.status == "unknown" and not result.code, "It was not refused.")
         _check(all(one.similarity < result.threshold for one in result.sources), "A source is above the threshold.")
+        self._output.show(result)
+        return result.timings
+
+    def _insist(self) -> Timings:
+        self._say_question(_TAUGHT, "the same, with `force`")
+        answer = self._request("generate", prompt=_TAUGHT, force=True)
+        result = self._generation(answer)
+        _check(result.status == "generated" and not result.grounded, "It does not say that the code is not grounded.")
+        _check(result.model is not None and bool(answer.tokens), "No model wrote this.")
         self._output.show(result)
         return result.timings
 
@@ -189,9 +201,13 @@ class Story:
     def _survive(self) -> Timings:
         before = self._ask_status()
         psutil.Process(before.engine.pid).kill()
-        self._output.say(f"Killed the engine (process {before.engine.pid}).")
+        self._output.say(f"Killed the engine (process {before.engine.pid}). The editor shows:")
+        self._output.say(f"  {self._wait_for_message()}")
         stored = self._request("task", taskId=self._taught)
-        _check(codec.decode(TaskDetails, stored.result).implementation.strip() == _SOLUTION.strip(), "It is gone.")
+        _check(
+            codec.decode(TaskDetails, stored.result).implementation.strip() == _SOLUTION.strip(),
+            "It is gone.",
+        )
         self._say_question(_TAUGHT_AGAIN, "the same once more")
         result = self._generation(self._request("generate", prompt=_TAUGHT_AGAIN))
         self._check_learned(result)
@@ -216,20 +232,18 @@ class Story:
         self._editor.change(self._document)
         inserted = [line for line in changes[0]["newText"].splitlines() if line.strip()]
         _check(
-            all(line.startswith(" " * 8) for line in inserted), "The code does not follow the comment's indentation."
+            all(line.startswith(_INDENT) for line in inserted), "The code does not follow the comment's indentation."
         )
         self._output.show(BufferChange(name=self._document.path.name, before=before, after=self._document.text))
 
-    def _wait_for_knowledge(self) -> Status:
-        deadline = time.monotonic() + _READY_TIMEOUT
-        with self._output.activity() as on_event:
-            while True:
-                status = codec.decode(Status, self._editor.assistant("status", on_event).result)
-                if status.knowledge.state == "ready" and status.knowledge.count > 0:
-                    return status
-                if status.knowledge.state == "failed" or time.monotonic() > deadline:
-                    raise StepFailed(f"The knowledge is {status.knowledge.state}: {status.knowledge.detail}")
-                time.sleep(_READY_POLL)
+    def _wait_for_message(self) -> str:
+        """Return the next message the editor is told to show."""
+        deadline = time.monotonic() + _MESSAGE_TIMEOUT
+        while not self._editor.messages:
+            if time.monotonic() > deadline:
+                raise StepFailed("The editor was not told that the engine has died.")
+            time.sleep(_POLL)
+        return self._editor.messages.pop(0)
 
     def _ask_status(self) -> Status:
         return codec.decode(Status, self._request("status").result)
