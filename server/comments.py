@@ -17,7 +17,7 @@ _PRAGMA = re.compile(
 )
 _MARKER = r"(?:TODO|FIXME|XXX)\b(?:\([^)]*\))?"
 _LEADING_MARKER = re.compile(rf"^\s*{_MARKER}\s*[:.-]?\s*")
-_TRAILING_MARKER = re.compile(rf"[\s.:;,-]*\b{_MARKER}[\s:.!-]*$")
+_TRAILING_MARKER = re.compile(rf"[\s:;,-]*\b{_MARKER}[\s:.!-]*$")
 
 _LONGEST_STUB = 200
 """Lines; how far above a place its function header is looked for."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from server.comments import comment_text
 
-_WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_+")
+_WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
 
 
 def dedent(code: str) -> str:
@@ -41,7 +41,7 @@ def derive_description(code: str, above: Sequence[str]) -> str | None:
         comment_text(_leading_comment(above[::-1])[::-1]),
         _words(definition.name) if definition is not None else "",
     )
-    return next(filter(None, sources), None)
+    return next((" ".join(source.split()) for source in sources if source), None)
 
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

@@ -13,6 +13,9 @@ from typing import Any
 
 Message = dict[str, Any]
 
+LIMIT = 120
+"""Seconds; whatever takes longer hangs."""
+
 START = (sys.executable, "-c", "import sys; from server.app import serve; sys.exit(serve())")
 
 
@@ -49,20 +52,20 @@ class RawClient:
         self.send({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
         return self._last_id, answer
 
-    async def respond(self, method: str, params: Any = None, timeout: float = 120) -> Message:
+    async def respond(self, method: str, params: Any = None) -> Message:
         """Send a request and return the whole response."""
         _, answer = self.start(method, params)
-        return await asyncio.wait_for(answer, timeout)
+        return await asyncio.wait_for(answer, LIMIT)
 
-    async def request(self, method: str, params: Any = None, timeout: float = 120) -> Any:
+    async def request(self, method: str, params: Any = None) -> Any:
         """Send a request and return its result."""
-        response = await self.respond(method, params, timeout)
+        response = await self.respond(method, params)
         assert "error" not in response, response["error"]
         return response["result"]
 
-    async def refused(self, method: str, params: Any = None, timeout: float = 120) -> Message:
+    async def refused(self, method: str, params: Any = None) -> Message:
         """Send a request and return its error."""
-        response = await self.respond(method, params, timeout)
+        response = await self.respond(method, params)
         assert "error" in response, response
         error: Message = response["error"]
         return error
@@ -107,7 +110,7 @@ class RawClient:
     def requests(self, method: str) -> list[Any]:
         return [one["params"] for one in self.messages if one.get("method") == method and "id" in one]
 
-    async def until(self, condition: Callable[[], Any], timeout: float = 60) -> Any:
+    async def until(self, condition: Callable[[], Any]) -> Any:
         """Wait until `condition` is true of what has arrived, and return its value."""
 
         async def met() -> Any:
@@ -116,11 +119,11 @@ class RawClient:
                     await self._arrived.wait()
                 return value
 
-        return await asyncio.wait_for(met(), timeout)
+        return await asyncio.wait_for(met(), LIMIT)
 
-    async def until_notified(self, method: str, timeout: float = 60) -> Any:
+    async def until_notified(self, method: str) -> Any:
         """Return the params of the newest notification `method` once there is one."""
-        return (await self.until(lambda: self.notifications(method), timeout))[-1]
+        return (await self.until(lambda: self.notifications(method)))[-1]
 
     async def _read(self) -> None:
         assert self.process.stdout is not None
