@@ -102,8 +102,13 @@ class EngineClient:
 
     async def call_raw(self, request: Request, on_event: OnEvent | None = None) -> dict[str, Any]:
         """Do as `call` does, and return the result as JSON values."""
-        connection = await self._connected()
-        return await connection.call(request.method, codec.encode(request), on_event)
+        while True:
+            connection = await self._connected()
+            try:
+                return await connection.call(request.method, codec.encode(request), on_event)
+            except _NotServedError:
+                # The engine left in order without having begun this request: the next one serves it.
+                continue
 
     async def configure(self, settings: dict[str, Any]) -> None:
         """Use other settings from now on, also with an engine started later."""
@@ -211,6 +216,12 @@ class EngineClient:
             self._on_phase(phase)
 
 
+class _NotServedError(EngineUnavailable):
+    """The engine said goodbye and answered all it had begun; this was not among it."""
+
+    code = "notServed"
+
+
 class _Connection:
     """An open connection: matches answers to calls."""
 
@@ -234,7 +245,7 @@ class _Connection:
 
     async def call(self, method: str, params: dict[str, Any], on_event: OnEvent | None) -> dict[str, Any]:
         if self.closed:
-            raise self._death()
+            raise _NotServedError("The connection to the engine was closed.")
         self._last_id += 1
         call_id = self._last_id
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -267,9 +278,10 @@ class _Connection:
             problem = error
         finally:
             expected, self.closed = self.closed, True
+            unanswered = _NotServedError("The engine was stopped.") if expected else problem or self._death()
             for answer, _ in list(self._calls.values()):
                 if not answer.done():
-                    answer.set_exception(problem or self._death())
+                    answer.set_exception(unanswered)
             self._writer.close()
         if not expected:
             self._on_death(self._pid)
