@@ -142,8 +142,8 @@ class History:
         """
         file = self._existing(conversation_id)
         with _storage_errors(file):
-            self._summary_file(conversation_id).unlink(missing_ok=True)
-            file.unlink()
+            for one in self._folder.glob(f"{conversation_id}.*"):
+                one.unlink()
             _sync_folder(self._folder)
 
     def _turns_file(self, conversation_id: str) -> Path:

@@ -13,7 +13,7 @@ summarised later, away from the person's waiting time; the raw turns remain on d
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from core.conversation import prompts
@@ -24,8 +24,12 @@ from core.models.interface import ChatMessage
 Count = Callable[[Sequence[ChatMessage]], int]
 """Tokens of a rendered chat, template included: `len(runner.encode_chat(messages))`."""
 
+SUMMARY_TOKENS = 256
+"""The longest summary, where the limit of the prompt allows it."""
 SUMMARY_SHARE = 8
-"""The summary may take one part in this many of a prompt's limit."""
+"""A summary takes at most one part in this many of the prompt's limit."""
+QUESTION_SHARE = 4
+"""One part in this many of the limit is kept free for the next question, when turns leave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +51,13 @@ class PromptPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryPlan:
-    """How to bring the summary up to date: one step, to be repeated until none is needed."""
+    """One step of bringing the summary up to date."""
 
     messages: list[ChatMessage]
     covers: int
     """Number of leading turns that the new summary will stand for."""
     max_tokens: int
+    """Of the reply; prompt and reply together stay within the limit."""
 
 
 def plan_prompt(
@@ -67,8 +72,9 @@ def plan_prompt(
 ) -> PromptPlan:
     """Choose what stands in the prompt of a question.
 
-    In order of importance: the question is never cut; the selection is shortened only if it
-    does not fit without any turns; then come the newest turns, whole, as many as fit.
+    In order of importance: the question is never cut; its code is shortened, by whole lines,
+    only if it does not fit without any turns; then come the newest turns, as many as fit, and
+    never half a turn. Code that several turns in a row are about stands in the prompt once.
 
     Args:
         system: What the model is told about its job.
@@ -80,25 +86,25 @@ def plan_prompt(
         limit: Greatest number of prompt tokens: context length less the reply budget.
 
     Raises:
-        ContextTooLong: Not even the question and a line of the selection fit.
+        ContextTooLong: The question and a single line of its code are too long already.
     """
-    summary = _affordable(system, summary, question=question, selection=selection, count=count, limit=limit)
-    head = prompts.system_message(system, summary.text if summary else None)
-    shown = _fit_selection([head], question, selection, count, limit)
-    last = prompts.user_message(question, shown)
+    meter = _Meter(prompts.system_message(system, _text(summary)), count)
+    if summary and meter.asked(question, _line(selection)) > limit:
+        summary, meter = None, _Meter(prompts.system_message(system, None), count)
     covered = summary.covers if summary else 0
-    room = limit - count([head, last])
-    first = covered + _first_kept(turns[covered:], count, room)
-    messages = [head, *_dialogue(turns[first:]), last]
-    while count(messages) > limit:
+    asked = _asked(meter, question, selection, limit=limit, alone=not turns)
+    (*_, last) = _render([*map(_whole, turns[-1:]), asked])
+    room = limit - count([meter.head, last])
+    past = [_past(meter, turn, room) for turn in turns[covered:]]
+    first = _first_kept(meter, past, room)
+    while count(messages := [meter.head, *_render([*past[first:], asked])]) > limit:
         first += 1
-        messages = [head, *_dialogue(turns[first:]), last]
     use = MemoryUse(
         prompt_tokens=count(messages),
         limit=limit,
         summarised=covered,
-        omitted=first - covered,
-        shortened=shown != selection,
+        omitted=first,
+        shortened=any(one.shown != one.selection for one in [*past[first:], asked]),
     )
     return PromptPlan(messages=messages, use=use)
 
@@ -106,121 +112,222 @@ def plan_prompt(
 def plan_summary(
     system: str, summary: Summary | None, turns: Sequence[Turn], *, count: Count, limit: int
 ) -> SummaryPlan | None:
-    """Return how to summarise the turns that have left the prompt, or None if none have.
+    """Return how to summarise the turns that leave the prompt, or None if none do.
 
-    The result covers as many of them as fit into one prompt of the summariser. Commit its
-    reply with `covers` once it exists, and ask again.
+    One step covers as many of them as fit into one prompt of the summariser. Commit its reply
+    with `covers` once it exists, then ask again.
+
+    Args:
+        system: What the model is told when it answers questions.
+        summary: The present one.
+        turns: All turns, oldest first.
+        count: Counts a chat's tokens, template included.
+        limit: As for `plan_prompt`.
     """
     covered = summary.covers if summary else 0
-    head = prompts.system_message(system, summary.text if summary else None)
-    leaving = _first_kept(turns[covered:], count, limit - count([head, ChatMessage("user", "")]))
+    meter = _Meter(prompts.system_message(system, _text(summary)), count)
+    room = limit - limit // QUESTION_SHARE - meter.base
+    leaving = _first_kept(meter, [_past(meter, turn, room) for turn in turns[covered:]], room)
     if not leaving:
         return None
-    max_tokens = max(1, limit // SUMMARY_SHARE)
-    return SummaryPlan(
-        messages=summary_messages(summary, turns[covered : covered + leaving]),
-        covers=covered + leaving,
-        max_tokens=max_tokens,
+    max_tokens = max(1, min(SUMMARY_TOKENS, limit // SUMMARY_SHARE))
+    return _summary_step(summary, turns[: covered + leaving], count=count, max_tokens=max_tokens, limit=limit)
+
+
+# --- what fits ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exchange:
+    """A turn, or the question that has no answer yet, as it may stand in the prompt."""
+
+    question: str
+    answer: str | None
+    selection: CodeSelection | None
+    """As the person made it."""
+    shown: CodeSelection | None
+    """As much of it as there is room for."""
+
+
+class _Meter:
+    """Measures what messages add to a prompt that begins with `head`."""
+
+    def __init__(self, head: ChatMessage, count: Count) -> None:
+        self.head = head
+        self._count = count
+        self.base = count([head, _EMPTY])
+
+    def added(self, messages: Sequence[ChatMessage]) -> int:
+        """Return the tokens that messages take between the head and a question."""
+        return self._count([self.head, *messages, _EMPTY]) - self.base
+
+    def asked(self, question: str, shown: CodeSelection | None) -> int:
+        """Return the tokens of a prompt that holds the question only."""
+        return self._count([self.head, prompts.user_message(question, shown)])
+
+
+_EMPTY = ChatMessage("user", "")
+"""Templates want a user's message after an assistant's, and one at the end."""
+
+
+def _asked(meter: _Meter, question: str, selection: CodeSelection | None, *, limit: int, alone: bool) -> _Exchange:
+    """Return the question with as much of its code as fits.
+
+    Code that has to be shortened anyway leaves half of the prompt to the turns, if there are any.
+    """
+
+    def longest(room: int) -> CodeSelection | None:
+        return selection and _longest(selection, lambda shown: meter.asked(question, shown) <= room)
+
+    if (least := meter.asked(question, _line(selection))) > limit:
+        raise ContextTooLong(
+            f"The question takes {least} tokens, but only {limit} fit into the model's context beside its reply. "
+            "Ask a shorter question, select less code, or choose a model with a longer context.",
+            tokens=least,
+            limit=limit,
+        )
+    shown = longest(limit)
+    if shown != selection and not alone:
+        shown = longest(limit // 2) or shown
+    return _Exchange(question=question, answer=None, selection=selection, shown=shown)
+
+
+def _past(meter: _Meter, turn: Turn, room: int) -> _Exchange:
+    """Return a turn whose code is shortened if it could not stand in the room alone."""
+    whole = _whole(turn)
+    if turn.selection is None:
+        return whole
+    shown = _longest(
+        turn.selection, lambda shown: meter.added(_render([dataclasses.replace(whole, shown=shown)])) <= room
     )
+    return dataclasses.replace(whole, shown=shown or turn.selection)
 
 
-def summary_messages(summary: Summary | None, turns: Sequence[Turn]) -> list[ChatMessage]:
-    """Return the summariser's prompt."""
-    before = f"Summary so far:\n{summary.text}\n\n" if summary else ""
-    lines = "\n".join(f"User: {turn.question}\nAssistant: {turn.answer}" for turn in turns)
-    return [
-        ChatMessage("system", "You summarise conversations about code."),
-        ChatMessage("user", f"{before}New lines:\n{lines}\n\nSummarise all of this in a few sentences."),
-    ]
+def _whole(turn: Turn) -> _Exchange:
+    return _Exchange(question=turn.question, answer=turn.answer, selection=turn.selection, shown=turn.selection)
 
 
-def _affordable(
-    system: str,
-    summary: Summary | None,
-    *,
-    question: str,
-    selection: CodeSelection | None,
-    count: Count,
-    limit: int,
-) -> Summary | None:
-    """Return the summary if the question fits beside it."""
-    if summary is None:
-        return None
-    head = prompts.system_message(system, summary.text)
-    bare = _shortened(selection, 1) if selection else None
-    return summary if count([head, prompts.user_message(question, bare)]) <= limit else None
+def _longest(selection: CodeSelection, fits: Callable[[CodeSelection], bool]) -> CodeSelection | None:
+    """Return the selection with the fewest lines left out that fits, or None if no line does.
 
-
-def _fit_selection(
-    before: list[ChatMessage], question: str, selection: CodeSelection | None, count: Count, limit: int
-) -> CodeSelection | None:
-    """Return the selection, with as few lines left out as will do."""
-
-    def needed(shown: CodeSelection | None) -> int:
-        return count([*before, prompts.user_message(question, shown)])
-
-    if selection is None:
-        if (tokens := needed(None)) > limit:
-            raise _too_long(tokens, limit)
-        return None
-    total = len(selection.text.split("\n"))
-    if (tokens := needed(_shortened(selection, 1))) > limit:
-        raise _too_long(tokens, limit)
-    low, high = 1, 2
-    while high < total and needed(_shortened(selection, high)) <= limit:
-        low, high = high, high * 2
-    high = min(high, total + 1)
-    if high > total and needed(selection) <= limit:
-        return selection
+    The number of lines is doubled until it is too large, so that the tokens of a huge selection
+    are never counted as a whole.
+    """
+    total = selection.text.count("\n") + 1
+    low, high = 0, 1
+    while fits(_shortened(selection, high)):
+        if high == total:
+            return selection
+        low, high = high, min(2 * high, total)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if needed(_shortened(selection, middle)) <= limit else (low, middle)
-    return _shortened(selection, low)
+        low, high = (middle, high) if fits(_shortened(selection, middle)) else (low, middle)
+    return _shortened(selection, low) if low else None
 
 
-def _too_long(tokens: int, limit: int) -> ContextTooLong:
-    return ContextTooLong(
-        f"The question takes {tokens} tokens, but only {limit} fit into the model's context beside its reply. "
-        "Ask a shorter question, select less code, or choose a model with a longer context.",
-        tokens=tokens,
-        limit=limit,
-    )
+def _line(selection: CodeSelection | None) -> CodeSelection | None:
+    return selection and _shortened(selection, 1)
 
 
 def _shortened(selection: CodeSelection, kept: int) -> CodeSelection:
     """Keep `kept` lines, three of four from the beginning, and say how many are missing."""
     lines = selection.text.split("\n")
-    if kept >= len(lines):
+    missing = len(lines) - kept
+    if missing <= 0:
         return selection
-    tail = kept // 4
-    head = kept - tail
-    marker = f"[... {len(lines) - kept} of {len(lines)} lines left out: too long for the model ...]"
-    return dataclasses.replace(selection, text="\n".join([*lines[:head], marker, *lines[len(lines) - tail :]]))
+    head = kept - kept // 4
+    marker = f"[... {missing} of {len(lines)} lines left out: too long for the model ...]"
+    return dataclasses.replace(selection, text="\n".join([*lines[:head], marker, *lines[head + missing :]]))
 
 
-def _first_kept(turns: Sequence[Turn], count: Count, room: int) -> int:
+# --- what stays -----------------------------------------------------------------------------
+
+
+def _first_kept(meter: _Meter, past: Sequence[_Exchange], room: int) -> int:
     """Return the index of the oldest turn that stays.
 
     The turns are replayed from the oldest: each time they outgrow the room, the oldest leave
-    until half of it is free. So the answer changes only when the room is outgrown again.
+    until half of it is free (the newest may take all of it). So the answer changes only when
+    the room is outgrown again.
     """
-    costs = [count(_dialogue([turn])) for turn in turns]
-    first, total = 0, 0
-    for last, cost in enumerate(costs):
-        total += cost
-        if total > room:
-            while first <= last and (total > room // 2 and (first < last or total > room)):
-                total -= costs[first]
+    costs = [_cost(meter, one) for one in past]
+    first = 0
+    for last in range(len(past)):
+        if _total(past, costs, first, last) > room:
+            while first < last and _total(past, costs, first, last) > room // 2:
+                first += 1
+            if _total(past, costs, first, last) > room:
                 first += 1
     return first
 
 
-def _dialogue(turns: Sequence[Turn]) -> list[ChatMessage]:
-    return [
-        message
-        for turn in turns
-        for message in (
-            prompts.user_message(turn.question, turn.selection),
-            ChatMessage("assistant", turn.answer),
-        )
-    ]
+def _cost(meter: _Meter, one: _Exchange) -> tuple[int, int]:
+    """Return the tokens of an exchange without its code, and of its code."""
+    bare = meter.added(_render([dataclasses.replace(one, selection=None, shown=None)]))
+    return bare, meter.added(_render([one])) - bare
+
+
+def _total(past: Sequence[_Exchange], costs: Sequence[tuple[int, int]], first: int, last: int) -> int:
+    window = slice(first, last + 1)
+    shown = _shows_code(past[window])
+    return sum(bare + (code if shows else 0) for (bare, code), shows in zip(costs[window], shown, strict=True))
+
+
+def _render(exchanges: Sequence[_Exchange]) -> list[ChatMessage]:
+    messages = []
+    for one, shows in zip(exchanges, _shows_code(exchanges), strict=True):
+        messages.append(prompts.user_message(one.question, one.shown if shows else None))
+        if one.answer is not None:
+            messages.append(ChatMessage("assistant", one.answer))
+    return messages
+
+
+def _shows_code(exchanges: Sequence[_Exchange]) -> Iterator[bool]:
+    """Tell for each exchange whether its code stands in it: not if it was the last to be shown."""
+    latest: CodeSelection | None = None
+    for one in exchanges:
+        yield one.selection is not None and one.selection != latest
+        latest = one.selection or latest
+
+
+# --- what becomes of the rest ---------------------------------------------------------------
+
+
+def _summary_step(
+    summary: Summary | None, turns: Sequence[Turn], *, count: Count, max_tokens: int, limit: int
+) -> SummaryPlan | None:
+    """Put as many of the turns as fit into one summariser's prompt.
+
+    A single turn that does not fit is cut off; it remains whole on the disk. If not even its
+    beginning fits beside the old summary, there is nothing to be done.
+    """
+    covered = summary.covers if summary else 0
+
+    def fits(messages: list[ChatMessage]) -> bool:
+        return count(messages) + max_tokens <= limit
+
+    for covers in range(len(turns), covered, -1):
+        if fits(messages := summary_messages(summary, turns[covered:covers])):
+            return SummaryPlan(messages=messages, covers=covers, max_tokens=max_tokens)
+    turn = turns[covered]
+    longest = max(len(turn.question), len(turn.answer))
+    while longest := longest // 2:
+        if fits(messages := summary_messages(summary, [_clipped(turn, longest)])):
+            return SummaryPlan(messages=messages, covers=covered + 1, max_tokens=max_tokens)
+    return None
+
+
+def summary_messages(summary: Summary | None, turns: Sequence[Turn]) -> list[ChatMessage]:
+    """Return the summariser's prompt: the old summary and what was said after it."""
+    return prompts.summary_messages(_text(summary), [(turn.question, turn.answer) for turn in turns])
+
+
+def _text(summary: Summary | None) -> str | None:
+    return summary.text if summary else None
+
+
+def _clipped(turn: Turn, longest: int) -> Turn:
+    def clip(text: str) -> str:
+        return text if len(text) <= longest else f"{text[:longest]} [...]"
+
+    return dataclasses.replace(turn, question=clip(turn.question), answer=clip(turn.answer))

@@ -8,6 +8,7 @@ about the same code then shares the longer prefix.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from core.messages import CodeSelection
 from core.models.interface import ChatMessage
@@ -20,12 +21,29 @@ SYSTEM = (
 DEFAULT_QUESTION = "Explain what this code does."
 """Asked when a person selects code and asks nothing."""
 
+SUMMARISE = "Summarise all of this in a few sentences. Keep the names, the facts and what was decided."
+
 
 def system_message(system: str, summary: str | None) -> ChatMessage:
     """Return the system message, with the summary of what was said before, if any."""
     if not summary:
         return ChatMessage("system", system)
     return ChatMessage("system", f"{system}\n\nSummary of the conversation so far:\n{summary}")
+
+
+def summary_messages(summary: str | None, said: Sequence[tuple[str, str]]) -> list[ChatMessage]:
+    """Return the prompt of the summariser.
+
+    Args:
+        summary: What was said before, in short.
+        said: Questions and answers since then, oldest first.
+    """
+    before = [f"Summary of what was said before:\n{summary}"] if summary else []
+    lines = [f"User: {question}\nAssistant: {answer}" for question, answer in said]
+    return [
+        ChatMessage("system", "You summarise conversations between a user and a programming assistant."),
+        ChatMessage("user", "\n\n".join([*before, *lines, SUMMARISE])),
+    ]
 
 
 def user_message(question: str, selection: CodeSelection | None) -> ChatMessage:
