@@ -162,11 +162,24 @@ def _is_control(token: AddedToken) -> bool:
 def _plain_tokenizers(backend: Tokenizer, controls: set[str]) -> tuple[Tokenizer, Tokenizer]:
     """Return tokenizers without control tokens: for the start of a text, and for later runs."""
     data: dict[str, Any] = json.loads(backend.to_str())
-    data["added_tokens"] = [token for token in data["added_tokens"] if token["content"] not in controls]
+    vocabulary = backend.get_vocab(with_added_tokens=False)
+    data["added_tokens"] = [
+        _hide(token) if token["content"] in controls else token
+        for token in data["added_tokens"]
+        if token["content"] not in controls or token["content"] not in vocabulary
+    ]
     data["post_processor"] = None
     first = Tokenizer.from_str(json.dumps(data))
     _never_prepend(data.get("pre_tokenizer"))
     return first, Tokenizer.from_str(json.dumps(data))
+
+
+def _hide(token: dict[str, Any]) -> dict[str, Any]:
+    """Rename a token so that no text contains it.
+
+    Tokens beyond the vocabulary are numbered in order, so leaving one out would renumber the rest.
+    """
+    return {**token, "content": f"\ue000{secrets.token_hex(8)}"}
 
 
 def _never_prepend(pre_tokenizer: Any) -> None:

@@ -60,14 +60,14 @@ def plan(
 
     1. The device asked for; or else each one in the order given, the fastest first.
     2. Beside what is resident there, if it fits: the best swap is no swap.
-    3. Otherwise in its place, if it fits then.
+    3. Otherwise in the place of as few of those as possible, in the order given.
     4. Otherwise the next device.
 
     Args:
         model: Name for people.
         footprint: Size of the model.
         devices: All devices, fastest first.
-        resident: Device and bytes of every loaded model, by key.
+        resident: Device and bytes of every loaded model, by key, least recently used first.
         device: What the person asked for.
         precision: What the person asked for.
 
@@ -75,17 +75,13 @@ def plan(
         InvalidParams: The device or precision does not exist here.
         OutOfMemory: It fits nowhere; says what is needed and what there is.
     """
-    candidates = _candidates(devices, device)
+    candidates = _candidates(devices, device)  # 1
     for place in candidates:
         chosen = _precision(place, precision)
-        need = footprint.parameters * BYTES_PER_PARAMETER[chosen]
-        room = _room(footprint, chosen)
         here = {key: size for key, (where, size) in resident.items() if where is place.device}
-        if room <= place.free:
-            return _placed(place, chosen, need, (), f"{_gib(place.free)} of {_gib(place.total)} were free")
-        if room <= place.free + sum(here.values()):
-            why = f"it needs {_gib(room)} and {_gib(place.free)} were free, so the other model left"
-            return _placed(place, chosen, need, tuple(here), why)
+        evict = _make_room(_room(footprint, chosen) - place.free, here)  # 2, 3
+        if evict is not None:
+            return _placed(place, chosen, footprint, evict)
     raise _does_not_fit(model, footprint, candidates, precision)
 
 
@@ -112,7 +108,22 @@ def _kv_bytes(footprint: Footprint, precision: Precision) -> int:
     return footprint.kv_per_token * tokens * BYTES_PER_PARAMETER[precision]
 
 
-def _placed(place: DeviceMemory, precision: Precision, need: int, evict: tuple[Hashable, ...], why: str) -> Placement:
+def _make_room(missing: int, resident: Mapping[Any, int]) -> tuple[Hashable, ...] | None:
+    """Return what must leave to free `missing` bytes, or None if that is not enough."""
+    leaving = []
+    for key, size in resident.items():
+        if missing <= 0:
+            break
+        leaving.append(key)
+        missing -= size
+    return tuple(leaving) if missing <= 0 else None
+
+
+def _placed(place: DeviceMemory, precision: Precision, footprint: Footprint, evict: tuple[Hashable, ...]) -> Placement:
+    need = footprint.parameters * BYTES_PER_PARAMETER[precision]
+    why = f"{_gib(place.free)} of {_gib(place.total)} were free"
+    if evict:
+        why += f" and {_gib(_room(footprint, precision))} are needed, so another model left"
     reason = f"on {place.name} in {precision.value}, {_gib(need)}: {why}"
     return Placement(device=place.device, precision=precision, bytes=need, evict=evict, reason=reason)
 

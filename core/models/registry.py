@@ -80,12 +80,12 @@ class ModelRegistry:
         return Path(model).is_dir() or read_manifest(self.folder(self.find(model))) is not None
 
     def sets(self) -> list[ModelSetInfo]:
-        """Describe every set; `bytes` is what a complete pull downloads."""
+        """Describe every set, the smallest first; `bytes` is what a complete pull downloads."""
         return [
             ModelSetInfo(
                 name=one.name,
                 summary=one.summary,
-                bytes=sum(item.download_bytes for item in one.items),
+                bytes=one.download_bytes,
                 installed=all(self.read_manifest(item) for item in one.items),
                 hardware=one.hardware,
             )
@@ -137,7 +137,8 @@ class ModelRegistry:
         return ModelInfo(role=role, name=model, state=info.state, bytes=size)
 
     def _sets_with(self, item: ItemSpec) -> Iterator[str]:
-        return (one.name for one in self.model_sets.values() if item in one.models.values())
+        """Yield the sets that bring an item, the smallest first."""
+        return (one.name for one in self.model_sets.values() if item.name in one.models)
 
     def _pull_command(self, item: ItemSpec) -> str:
         name = next(self._sets_with(item), item.name)

@@ -101,16 +101,21 @@ class ModelSet:
     knowledge: ItemSpec
 
     @property
+    def download_bytes(self) -> int:
+        """What a complete pull downloads."""
+        return sum(item.download_bytes for item in self.items)
+
+    @property
     def items(self) -> list[ItemSpec]:
         """Everything that belongs to the set, smallest download first."""
         return sorted([*self.models.values(), self.knowledge], key=lambda item: item.download_bytes)
 
 
 def load_sets() -> dict[str, ModelSet]:
-    """Read the sets that come with the package."""
-    files = sorted(resources.files("core.models").joinpath("sets").iterdir(), key=lambda file: file.name)
+    """Read the sets that come with the package, the smallest download first."""
+    files = resources.files("core.models").joinpath("sets").iterdir()
     sets = [parse_set(file.name.removesuffix(".toml"), file.read_text("utf-8")) for file in files]
-    return {one.name: one for one in sets}
+    return {one.name: one for one in sorted(sets, key=lambda one: one.download_bytes)}
 
 
 def parse_set(name: str, text: str) -> ModelSet:

@@ -394,7 +394,8 @@ class ModelWorker:
 
     def _place(self, key: ModelKey, folder: Path, on_phase: OnPhase, token: CancelToken) -> _Resident:
         backend = self._open()
-        resident = {other: (one.placement.device, one.loaded.bytes) for other, one in self._residents.items()}
+        oldest_first = sorted(self._residents.items(), key=lambda pair: pair[1].used)
+        resident = {other: (one.placement.device, one.loaded.bytes) for other, one in oldest_first}
         placement = plan(
             key.model, weigh(folder), backend.measure(), resident, device=key.device, precision=key.precision
         )

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InvalidParams, OutOfMemory
+from core.models.placement import RESERVE, DeviceMemory, plan
+from core.models.weights import Footprint
+from core.settings import Device, Precision
+
+GIB = 1 << 30
+PHI = Footprint(parameters=3_821_079_552, kv_per_token=2 * 32 * 32 * 96, context_length=4096, window=2047)
+CODER = Footprint(parameters=1_346_471_936, kv_per_token=2 * 24 * 16 * 128, context_length=16384, window=16384)
+
+
+def gpu(free: float, total: float = 12.0, *, fast: bool = True) -> DeviceMemory:
+    return DeviceMemory(
+        device=Device.CUDA, name="GPU", free=int(free * GIB), total=int(total * GIB), fast_bfloat16=fast
+    )
+
+
+def cpu(free: float, *, fast: bool = True) -> DeviceMemory:
+    return DeviceMemory(device=Device.CPU, name="CPU", free=int(free * GIB), total=64 * GIB, fast_bfloat16=fast)
+
+
+def test_both_stay_when_they_fit() -> None:
+    placed = plan("coder", CODER, [gpu(14.0, 24.0), cpu(32)], {"phi": (Device.CUDA, 7 * GIB)})
+    assert placed.device is Device.CUDA
+    assert placed.evict == ()
+    assert "14.0 GiB of 24.0 GiB were free" in placed.reason
+
+
+def test_other_model_leaves_when_they_do_not() -> None:
+    placed = plan("phi", PHI, [gpu(6.0, 10.0), cpu(32)], {"coder": (Device.CUDA, 3 * GIB)})
+    assert placed.device is Device.CUDA
+    assert placed.evict == ("coder",)
+    assert "another model left" in placed.reason
+
+
+def test_only_as_many_leave_as_needed() -> None:
+    resident = {"old": (Device.CUDA, 4 * GIB), "older": (Device.CUDA, 4 * GIB)}
+    placed = plan("coder", CODER, [gpu(1.0, 12.0)], resident)
+    assert placed.evict == ("old",)
+
+
+def test_models_on_other_devices_stay() -> None:
+    placed = plan("coder", CODER, [gpu(1.0, 8.0), cpu(32)], {"phi": (Device.CPU, 8 * GIB)})
+    assert placed.device is Device.CPU
+    assert placed.evict == ()
+
+
+def test_next_device_when_the_first_is_too_small() -> None:
+    placed = plan("phi", PHI, [gpu(4.0, 6.0), cpu(32)], {})
+    assert placed.device is Device.CPU
+
+
+def test_chosen_device_is_kept() -> None:
+    assert plan("coder", CODER, [gpu(11), cpu(32)], {}, device=Device.CPU).device is Device.CPU
+
+
+def test_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(InvalidParams, match="'cuda' was not found on this machine, only 'cpu'"):
+        plan("coder", CODER, [cpu(32)], {}, device=Device.CUDA)
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (cpu(32), Precision.BFLOAT16),
+        (cpu(32, fast=False), Precision.FLOAT32),
+        (gpu(11), Precision.BFLOAT16),
+        (gpu(11, fast=False), Precision.FLOAT16),
+    ],
+)
+def test_precision_is_what_the_device_computes_well(place: DeviceMemory, expected: Precision) -> None:
+    assert plan("coder", CODER, [place], {}).precision is expected
+
+
+def test_precision_that_is_not_there_is_named() -> None:
+    with pytest.raises(InvalidParams, match="'int4' is not available"):
+        plan("coder", CODER, [cpu(32)], {}, precision=Precision.INT4)
+
+
+def test_model_that_fits_nowhere_says_what_it_needs_and_what_there_is() -> None:
+    with pytest.raises(
+        OutOfMemory, match=r"phi does not fit.*needs 8\.\d GiB on GPU, which has 4\.0 GiB free"
+    ) as error:
+        plan("phi", PHI, [gpu(4.0, 6.0), cpu(3.0)], {})
+    assert "CPU, which has 3.0 GiB free" in error.value.message
+
+
+@given(st.integers(0, 64 * GIB), st.lists(st.integers(1, 16 * GIB), max_size=3))
+def test_what_is_placed_fits(free: int, resident: list[int]) -> None:
+    place = DeviceMemory(device=Device.CPU, name="CPU", free=free, total=64 * GIB, fast_bfloat16=True)
+    loaded = {number: (Device.CPU, size) for number, size in enumerate(resident)}
+    try:
+        placed = plan("coder", CODER, [place], loaded)
+    except OutOfMemory:
+        assert free + sum(resident) < 2 * CODER.parameters + RESERVE + GIB
+    else:
+        freed = sum(loaded[key][1] for key in placed.evict)
+        assert free + freed >= placed.bytes + RESERVE
