@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from core.cancellation import CancelToken
-from core.errors import NotFound
+from core.errors import NotFound, StorageFailed
 from core.knowledge import importers, validation
 from core.knowledge.embedder import Embedder, Vectors
-from core.knowledge.exact import VectorTable
+from core.knowledge.exact import Rows, VectorTable
+from core.knowledge.indexing import IndexKeeper
 from core.knowledge.journal import Journal
 from core.knowledge.retriever import rank
 from core.knowledge.task import Match, Task
@@ -35,6 +37,9 @@ from core.messages import (
 from core.models.interface import OnPhase
 
 _SIMILAR_TASKS = 3
+_REEMBED_BATCH = 32
+_OTHER_OWNER_PATIENCE = 5.0
+"""Seconds to wait for a process that is just ending."""
 _CANDIDATES = 50
 """Tasks nearest in meaning that are looked at more closely."""
 
@@ -46,29 +51,48 @@ class KnowledgeBase:
     is on disk and found by the next search.
     """
 
-    def __init__(self, journal: Journal, embedder: Embedder, on_change: Callable[[], None]) -> None:
-        self._journal = journal
+    def __init__(self, folder: Path, embedder: Embedder, on_change: Callable[[], None]) -> None:
+        self._folder = folder
         self._embedder = embedder
         self._on_change = on_change
         self._lock = threading.RLock()
+        """Held while the journal is used."""
+        self._closing = False
+        self._owner = _own(folder)
+        self._journal = Journal(folder / "journal.sqlite")
         self._table = VectorTable(embedder.dimension)
-        entries, vectors = journal.entries(embedder.fingerprint)
-        if entries:
-            self._table.fill(entries, vectors)
+        rows = self._journal.rows(embedder.fingerprint)
+        if rows.ids:
+            self._table.put(rows)
+        self._keeper = IndexKeeper(
+            journal=self._journal.path,
+            root=folder / "index",
+            fingerprint=embedder.fingerprint,
+            table=self._table,
+            prepare=self._reembed,
+            on_change=on_change,
+        )
 
     @classmethod
     def open(cls, folder: Path, embedder: Embedder, on_change: Callable[[], None]) -> KnowledgeBase:
         """Open the knowledge in `folder`, creating it if there is none.
 
+        Tasks can be found at once; the index is checked, and if need be rebuilt, in the
+        background. Tasks embedded by another model are embedded again there, too.
+
         Raises:
-            StorageFailed: The journal is damaged or the folder cannot be used.
+            StorageFailed: The journal is damaged, the folder cannot be used, or another
+                process uses it.
         """
-        return cls(Journal(folder / "journal.sqlite"), embedder, on_change)
+        return cls(folder, embedder, on_change)
 
     def close(self) -> None:
         """Close the files."""
+        self._closing = True
+        self._keeper.close()
         with self._lock:
             self._journal.close()
+        self._owner.release()
 
     # --- finding --------------------------------------------------------------------------
 
@@ -157,6 +181,7 @@ class KnowledgeBase:
                 raise NotFound(f"The task {task_id!r} is forgotten already.")
             self._journal.set_forgotten(task_id, forgotten=True)
             self._table.remove(task_id)
+            self._keeper.note([task_id])
         self._on_change()
         return self.get(task_id)
 
@@ -168,8 +193,13 @@ class KnowledgeBase:
         """
         with self._lock:
             task = self._journal.get(task_id)
-            entry = self._journal.set_forgotten(task_id, forgotten=False)
-            self._table.put(entry, self._embedder.embed([task.description])[0])
+            if task.forgotten:
+                sequence = self._journal.set_forgotten(task_id, forgotten=False)
+                vector = self._journal.vector(task_id, self._embedder.fingerprint)
+                if vector is None:
+                    vector = self._embedder.embed([task.description])[0]
+                    (sequence,) = self._journal.reembed([(task, vector)], self._embedder.fingerprint)
+                self._show([task], [sequence], vector[np.newaxis])
         self._on_change()
         return self.get(task_id)
 
@@ -205,16 +235,23 @@ class KnowledgeBase:
 
     def info(self) -> KnowledgeInfo:
         """Return how many tasks there are and how the store is."""
-        return KnowledgeInfo(count=len(self._table), path=str(self._journal.path.parent), state="ready")
+        return KnowledgeInfo(
+            count=len(self._table), path=str(self._folder), state=self._keeper.state, detail=self._keeper.detail
+        )
 
     # --- inside ---------------------------------------------------------------------------
 
     def _candidates(
         self, vector: Vectors, limit: int, language: str | None, origin: Origin | None
     ) -> list[tuple[Task, float]]:
+        wanted = max(limit, _CANDIDATES)
+        near = None
+        if language is None and origin is None and (ids := self._keeper.candidates(vector, wanted)) is not None:
+            near = self._table.similarities(vector, ids)[:wanted]
+        if near is None:
+            near = self._table.search(vector, wanted, language=language, origin=origin)
+        cosines = dict(near)
         with self._lock:
-            near = self._table.search(vector, max(limit, _CANDIDATES), language=language, origin=origin)
-            cosines = dict(near)
             return [(task, cosines[task.id]) for task in self._journal.get_many(list(cosines))]
 
     def _store_imported(self, tasks: Sequence[Task]) -> tuple[int, int]:
@@ -230,9 +267,53 @@ class KnowledgeBase:
         return len(changed), len(tasks) - len(changed)
 
     def _store(self, tasks: Sequence[Task], vectors: Vectors) -> None:
-        entries = self._journal.put(zip(tasks, vectors, strict=True), self._embedder.fingerprint)
-        for entry, vector in zip(entries, vectors, strict=True):
-            self._table.put(entry, vector)
+        sequences = self._journal.put(zip(tasks, vectors, strict=True), self._embedder.fingerprint)
+        self._show(tasks, sequences, vectors)
+
+    def _show(self, tasks: Sequence[Task], sequences: list[int], vectors: Vectors) -> None:
+        self._table.put(
+            Rows(
+                ids=[task.id for task in tasks],
+                sequences=sequences,
+                languages=[task.language for task in tasks],
+                origins=[task.origin for task in tasks],
+                vectors=vectors,
+            )
+        )
+        self._keeper.note([task.id for task in tasks])
+
+    def _reembed(self) -> None:
+        """Embed tasks again that another model has embedded, what was taught last first."""
+        with self._lock:
+            stale = self._journal.unembedded(self._embedder.fingerprint)
+        while stale and not self._closing:
+            some, stale = stale[:_REEMBED_BATCH], stale[_REEMBED_BATCH:]
+            with self._lock:
+                tasks = self._journal.get_many(some)
+            vectors = self._embedder.embed([task.description for task in tasks])
+            with self._lock:
+                sequences = self._journal.reembed(zip(tasks, vectors, strict=True), self._embedder.fingerprint)
+                self._show(tasks, sequences, vectors)
+            self._on_change()
+
+
+def _own(folder: Path) -> FileLock:
+    """Take the folder for this process; the system gives it back when the process ends, however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        lock.acquire(timeout=_OTHER_OWNER_PATIENCE)
+    except Timeout:
+        raise StorageFailed(
+            f"Another process uses the knowledge in {folder}. End it with: ai-codegen-assistant stop", path=str(folder)
+        ) from None
+    except OSError as error:
+        raise StorageFailed(
+            f"The folder {folder} cannot be used ({error.strerror or error}). "
+            "Make it writable, or choose another with AI_CODEGEN_HOME.",
+            path=str(folder),
+        ) from error
+    return lock
 
 
 def taught_id(description: str, language: str) -> str:

@@ -2,78 +2,88 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.knowledge.embedder import Vectors
-from core.knowledge.journal import Entry
 from core.messages import Origin
+
+_ORIGINS = tuple(Origin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What a search needs to know of tasks, column by column: everything but their texts."""
+
+    ids: list[str]
+    sequences: list[int]
+    """Number of the change that made each what it is; larger is later."""
+    languages: list[str]
+    origins: list[Origin]
+    vectors: Vectors
+    """Shape (len(ids), dimension), unit length."""
 
 
 class VectorTable:
     """Unit vectors of living tasks, one row each, in a matrix that grows by doubling.
 
-    A removed row is zeroed and used again, so that a row's number means one task at a time.
+    A removed row is used again, so that a row's number means one task at a time. Usable from
+    several threads.
     """
 
     def __init__(self, dimension: int) -> None:
+        self._lock = threading.Lock()
         self._vectors = np.zeros((256, dimension), np.float32)
-        self._entries: list[Entry | None] = []
+        self._sequences = np.zeros(256, np.int64)
+        """0 where a row is free."""
+        self._languages = np.zeros(256, np.int32)
+        self._origins = np.zeros(256, np.int8)
+        self._ids: list[str] = []
         self._rows: dict[str, int] = {}
         self._free: list[int] = []
+        self._language_codes: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __contains__(self, task_id: object) -> bool:
-        return task_id in self._rows
-
-    def fill(self, entries: Sequence[Entry], vectors: Vectors) -> None:
-        """Add many new tasks at once: `vectors` has one row per entry."""
-        first, end = len(self._entries), len(self._entries) + len(entries)
-        self._reserve(end)
-        self._vectors[first:end] = vectors
-        self._entries.extend(entries)
-        self._rows.update((entry.id, first + i) for i, entry in enumerate(entries))
-
-    def put(self, entry: Entry, vector: Vectors) -> None:
-        """Add a task, or replace it."""
-        row = self._rows.get(entry.id)
-        if row is None:
-            row = self._free.pop() if self._free else self._new_row()
-        self._vectors[row] = vector
-        self._entries[row] = entry
-        self._rows[entry.id] = row
+    def put(self, rows: Rows) -> None:
+        """Add tasks, or replace those that are here."""
+        with self._lock:
+            numbers = [self._row_of(task_id) for task_id in rows.ids]
+            self._vectors[numbers] = rows.vectors
+            self._sequences[numbers] = rows.sequences
+            self._languages[numbers] = [self._code(language) for language in rows.languages]
+            self._origins[numbers] = [_ORIGINS.index(origin) for origin in rows.origins]
 
     def remove(self, task_id: str) -> None:
-        """Remove a task; one that is not there is no matter."""
-        row = self._rows.pop(task_id, None)
-        if row is not None:
-            self._vectors[row] = 0
-            self._entries[row] = None
-            self._free.append(row)
+        """Remove a task; one that is not here is no matter."""
+        with self._lock:
+            row = self._rows.pop(task_id, None)
+            if row is not None:
+                self._sequences[row] = 0
+                self._free.append(row)
 
-    def entry(self, task_id: str) -> Entry | None:
-        """Return what is known of a task, if it is here."""
-        row = self._rows.get(task_id)
-        return None if row is None else self._entries[row]
+    def newer_than(self, sequence: int) -> list[str]:
+        """Return the ids of tasks that were changed after `sequence`."""
+        with self._lock:
+            return [self._ids[row] for row in np.flatnonzero(self._sequences > sequence)]
 
-    def entries(self) -> list[Entry]:
-        """Return all entries."""
-        return [entry for entry in self._entries if entry is not None]
-
-    def vectors(self, task_ids: Sequence[str]) -> Vectors:
-        """Return the vectors of tasks that are here: shape (len(task_ids), dimension)."""
-        return self._vectors[[self._rows[one] for one in task_ids]]
+    def rows(self, task_ids: Sequence[str]) -> tuple[list[str], list[int], Vectors]:
+        """Return ids, sequences and vectors of those of `task_ids` that are here."""
+        with self._lock:
+            ids = [one for one in task_ids if one in self._rows]
+            numbers = [self._rows[one] for one in ids]
+            return ids, self._sequences[numbers].tolist(), self._vectors[numbers]
 
     def similarities(self, query: Vectors, task_ids: Sequence[str]) -> list[tuple[str, float]]:
         """Return the cosine similarity to each of `task_ids` that is here, most similar first."""
-        known = [one for one in task_ids if one in self._rows]
-        if not known:
-            return []
-        return _sorted(known, self.vectors(known) @ query)
+        ids, _, vectors = self.rows(task_ids)
+        return _sorted(ids, vectors @ query) if ids else []
 
     def search(
         self, query: Vectors, limit: int, *, language: str | None = None, origin: Origin | None = None
@@ -82,36 +92,52 @@ class VectorTable:
 
         Equal similarities are ordered by id, so that the same store always answers the same.
         """
-        size = len(self._entries)
-        scores = self._vectors[:size] @ query
-        living = np.fromiter((_wanted(entry, language, origin) for entry in self._entries), np.bool_, size)
-        rows = np.flatnonzero(living)
-        if len(rows) > limit:
-            rows = rows[np.argpartition(-scores[rows], limit - 1)[:limit]]
-        ids = [entry.id for row in rows if (entry := self._entries[row]) is not None]
-        return _sorted(ids, scores[rows])
+        with self._lock:
+            size = len(self._ids)
+            rows = np.flatnonzero(self._wanted(size, language, origin))
+            scores = (self._vectors[:size] @ query)[rows]
+            if len(rows) > limit:
+                # Equals of the last one wanted stay in, for the order among equals to decide.
+                last = np.partition(scores, -limit)[-limit]
+                kept = scores >= last
+                rows, scores = rows[kept], scores[kept]
+            ids = [self._ids[row] for row in rows]
+        return _sorted(ids, scores)[:limit]
+
+    def _wanted(self, size: int, language: str | None, origin: Origin | None) -> NDArray[np.bool_]:
+        wanted = self._sequences[:size] > 0
+        if language is not None:
+            wanted &= self._languages[:size] == self._language_codes.get(language, -1)
+        if origin is not None:
+            wanted &= self._origins[:size] == _ORIGINS.index(origin)
+        return wanted
+
+    def _row_of(self, task_id: str) -> int:
+        row = self._rows.get(task_id)
+        if row is None:
+            row = self._free.pop() if self._free else self._new_row()
+            self._rows[task_id] = row
+            self._ids[row] = task_id
+        return row
 
     def _new_row(self) -> int:
-        self._reserve(len(self._entries) + 1)
-        self._entries.append(None)
-        return len(self._entries) - 1
+        row = len(self._ids)
+        if row == len(self._vectors):
+            self._vectors = _doubled(self._vectors)
+            self._sequences = _doubled(self._sequences)
+            self._languages = _doubled(self._languages)
+            self._origins = _doubled(self._origins)
+        self._ids.append("")
+        return row
 
-    def _reserve(self, size: int) -> None:
-        capacity, dimension = self._vectors.shape
-        if size > capacity:
-            grown = np.zeros((max(size, 2 * capacity), dimension), np.float32)
-            grown[:capacity] = self._vectors
-            self._vectors = grown
-
-
-def _wanted(entry: Entry | None, language: str | None, origin: Origin | None) -> bool:
-    return (
-        entry is not None
-        and (language is None or entry.language == language)
-        and (origin is None or entry.origin is origin)
-    )
+    def _code(self, language: str) -> int:
+        return self._language_codes.setdefault(language, len(self._language_codes))
 
 
-def _sorted(ids: Sequence[str], scores: NDArray[np.float32]) -> list[tuple[str, float]]:
+def _doubled(array: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([array, np.zeros_like(array)])
+
+
+def _sorted(ids: Sequence[str], scores: Vectors) -> list[tuple[str, float]]:
     pairs = zip(ids, scores.tolist(), strict=True)
     return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))

@@ -10,13 +10,14 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from core.errors import NotFound, StorageFailed
 from core.knowledge.embedder import Vectors
+from core.knowledge.exact import Rows
 from core.knowledge.task import Task, now
 from core.messages import Origin
 
@@ -57,17 +58,6 @@ _COLUMNS = (
     "id, description, implementation, tests, language, origin, metadata, created_at, updated_at, verified, forgotten"
 )
 _IDS_PER_QUERY = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What a search needs to know of a task: everything but its text."""
-
-    id: str
-    sequence: int
-    """Number of the change that made it what it is; larger is later."""
-    language: str
-    origin: Origin
 
 
 class Journal:
@@ -117,15 +107,15 @@ class Journal:
             found.update((row[0], _task(row)) for row in rows)
         return [found[one] for one in task_ids if one in found]
 
-    def entries(self, embedder: str) -> tuple[list[Entry], Vectors]:
-        """Return all living tasks that have a vector of `embedder`, and the vectors, one row each."""
-        rows = self._rows(
-            "SELECT id, sequence, language, origin, vector FROM task WHERE NOT forgotten AND embedder = ? ORDER BY sequence",
-            [embedder],
-        )
-        entries = [Entry(id=row[0], sequence=row[1], language=row[2], origin=Origin(row[3])) for row in rows]
-        vectors = np.frombuffer(b"".join(row[4] for row in rows), np.float32)
-        return entries, vectors.reshape(len(rows), -1) if rows else np.empty((0, 0), np.float32)
+    def rows(self, embedder: str) -> Rows:
+        """Return all living tasks that have a vector of `embedder`, in the order of their last change."""
+        with self._reporting():
+            return _rows(self._database, embedder)
+
+    def vector(self, task_id: str, embedder: str) -> Vectors | None:
+        """Return a task's vector, if `embedder` made it."""
+        found = self._rows("SELECT vector FROM task WHERE id = ? AND embedder = ?", [task_id, embedder])
+        return np.frombuffer(found[0][0], np.float32) if found else None
 
     def unembedded(self, embedder: str) -> list[str]:
         """Return the ids of living tasks whose vector is of another embedder, newest first."""
@@ -175,36 +165,46 @@ class Journal:
 
     # --- writing --------------------------------------------------------------------------
 
-    def put(self, tasks: Iterable[tuple[Task, Vectors]], embedder: str) -> list[Entry]:
+    def put(self, tasks: Iterable[tuple[Task, Vectors]], embedder: str) -> list[int]:
         """Store tasks, all or none; on disk when this returns.
 
         A task that exists under the same id is replaced: its earlier form becomes a version,
         and its time of creation stays.
+
+        Returns:
+            The sequence number of each.
         """
         with self._transaction() as database:
             return [_put(database, task, vector, embedder) for task, vector in tasks]
 
-    def reembed(self, vectors: Iterable[tuple[str, Vectors]], embedder: str) -> None:
-        """Replace vectors of another embedder; the tasks stay what they are."""
-        with self._transaction() as database:
-            database.executemany(
-                "UPDATE task SET vector = ?, embedder = ? WHERE id = ?",
-                [(vector.tobytes(), embedder, task_id) for task_id, vector in vectors],
-            )
+    def reembed(self, tasks: Iterable[tuple[Task, Vectors]], embedder: str) -> list[int]:
+        """Replace vectors of another embedder; the tasks stay what they are.
 
-    def set_forgotten(self, task_id: str, *, forgotten: bool) -> Entry:
+        Returns:
+            The sequence number of each.
+        """
+        sequences = []
+        with self._transaction() as database:
+            for task, vector in tasks:
+                sequences.append(_next_sequence(database))
+                database.execute(
+                    "UPDATE task SET vector = ?, embedder = ?, sequence = ? WHERE id = ?",
+                    [vector.tobytes(), embedder, sequences[-1], task.id],
+                )
+        return sequences
+
+    def set_forgotten(self, task_id: str, *, forgotten: bool) -> int:
         """Mark a task as forgotten, or bring it back; on disk when this returns.
 
-        Raises:
-            NotFound: There is no task of this id.
+        Returns:
+            The sequence number of the change.
         """
-        task = self.get(task_id)
         with self._transaction() as database:
             sequence = _next_sequence(database)
             database.execute(
                 "UPDATE task SET forgotten = ?, sequence = ? WHERE id = ?", [int(forgotten), sequence, task_id]
             )
-        return Entry(id=task_id, sequence=sequence, language=task.language, origin=task.origin)
+        return sequence
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -225,9 +225,6 @@ class Journal:
                 f"{self.path} was written by a newer version (schema {version}, this one reads {SCHEMA_VERSION}). "
                 "Update with: pip install --upgrade ai-codegen-assistant"
             )
-        problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise sqlite3.DatabaseError(problem)
 
     def _create(self) -> None:
         with self._transaction() as database:
@@ -267,7 +264,36 @@ class Journal:
             ) from error
 
 
-def _put(database: sqlite3.Connection, task: Task, vector: Vectors, embedder: str) -> Entry:
+def read_rows(path: Path, embedder: str) -> Rows:
+    """Return what `Journal.rows` returns, from another process and without touching the file.
+
+    Raises:
+        sqlite3.Error: The journal cannot be read, or fails its check.
+    """
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise sqlite3.DatabaseError(problem)
+        return _rows(database, embedder)
+
+
+def _rows(database: sqlite3.Connection, embedder: str) -> Rows:
+    found = database.execute(
+        "SELECT id, sequence, language, origin, vector FROM task WHERE NOT forgotten AND embedder = ? ORDER BY sequence",
+        [embedder],
+    ).fetchall()
+    vectors = np.frombuffer(b"".join(row[4] for row in found), np.float32)
+    origins = {origin.value: origin for origin in Origin}
+    return Rows(
+        ids=[row[0] for row in found],
+        sequences=[row[1] for row in found],
+        languages=[row[2] for row in found],
+        origins=[origins[row[3]] for row in found],
+        vectors=vectors.reshape(len(found), -1) if found else np.empty((0, 0), np.float32),
+    )
+
+
+def _put(database: sqlite3.Connection, task: Task, vector: Vectors, embedder: str) -> int:
     sequence = _next_sequence(database)
     stamp = now()
     database.execute(
@@ -297,7 +323,7 @@ def _put(database: sqlite3.Connection, task: Task, vector: Vectors, embedder: st
             int(task.forgotten),
         ],
     )
-    return Entry(id=task.id, sequence=sequence, language=task.language, origin=task.origin)
+    return sequence
 
 
 def _next_sequence(database: sqlite3.Connection) -> int:
