@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cli.reports import Check, DeviceInfo, Machine, SetFit, Verdict
-from core.errors import AssistantError
+from core.errors import AssistantError, ModelMissing
 from core.messages import KnowledgeInfo, ModelInfo, ModelSetInfo, Status
 
 PROGRAM = "ai-codegen-assistant"
@@ -92,9 +92,14 @@ def check_engine(found: Status | AssistantError) -> Check:
     return _ok("engine", f"process {found.engine.pid} answers, version {found.engine.version}")
 
 
-def check_knowledge(knowledge: KnowledgeInfo) -> Check:
+def check_knowledge(knowledge: KnowledgeInfo | AssistantError, model_set: str) -> Check:
     """Check the store of solved tasks."""
-    name, detail = "knowledge", f"{knowledge.count} tasks, {knowledge.state}"
+    name = "knowledge"
+    if isinstance(knowledge, ModelMissing):
+        return _problem(name, "cannot be searched without the embed model", f"{PROGRAM} models pull {model_set}")
+    if isinstance(knowledge, AssistantError):
+        return _problem(name, knowledge.message, f"{PROGRAM} stop && {PROGRAM} status")
+    detail = f"{knowledge.count} tasks, {knowledge.state}"
     if knowledge.state == "failed":
         return _problem(name, f"{detail}: {knowledge.detail}", f"{PROGRAM} stop && {PROGRAM} status")
     if knowledge.count == 0 and knowledge.state == "ready":

@@ -32,7 +32,7 @@ their explanations are poor. How to get real answers is said at the end."""
 
 _STARTER = "starter"
 
-_DEMO_SETTINGS = {"explainMaxTokens": 96, "generateMaxTokens": 128}
+_DEMO_SETTINGS = {"explainMaxTokens": 64, "generateMaxTokens": 64}
 """Short answers keep the demo short on a slow processor."""
 
 

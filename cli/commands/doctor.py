@@ -11,7 +11,7 @@ from cli.machine import find_write_problem, look_at_machine, needed_packages, pr
 from cli.parser import Commands, add_command
 from cli.reports import DoctorReport, Machine, SetFit
 from core.errors import AssistantError
-from core.messages import ModelSetInfo, Phase, PhaseName, Status, StatusRequest
+from core.messages import KnowledgeInfo, ModelSetInfo, Phase, PhaseName, Status, StatusRequest, TaskList, TasksRequest
 from core.models.registry import ModelRegistry
 from core.settings import parse_settings
 from core.version import VERSION
@@ -43,7 +43,7 @@ def run(context: Context) -> DoctorReport:
         diagnosis.check_engine(engine),
     ]
     if isinstance(engine, Status):
-        checks.append(diagnosis.check_knowledge(engine.knowledge))
+        checks.append(diagnosis.check_knowledge(_ask_knowledge(context), settings.model_set))
     return DoctorReport(
         healthy=diagnosis.is_healthy(checks),
         version=VERSION,
@@ -64,5 +64,14 @@ def _fit(registry: ModelRegistry, model_set: ModelSetInfo, machine: Machine) -> 
 def _ask_engine(context: Context) -> Status | AssistantError:
     try:
         return context.call(StatusRequest(), Status)
+    except AssistantError as error:
+        return error
+
+
+def _ask_knowledge(context: Context) -> KnowledgeInfo | AssistantError:
+    try:
+        # The answer waits until the store is open; its state says more than that it is being opened.
+        context.call(TasksRequest(limit=1), TaskList)
+        return context.call(StatusRequest(), Status).knowledge
     except AssistantError as error:
         return error

@@ -6,7 +6,7 @@ import pytest
 
 from cli import diagnosis
 from cli.reports import DeviceInfo, Machine, Verdict
-from core.errors import EngineUnavailable
+from core.errors import EngineUnavailable, ModelMissing
 from core.messages import KnowledgeInfo, ModelInfo, ModelSetInfo, ModelState, Role
 
 GB = 10**9
@@ -60,7 +60,9 @@ def test_each_problem_has_the_command_that_mends_it() -> None:
         diagnosis.check_devices([], "torch cannot be loaded: no such file"),
         diagnosis.check_model(absent, "starter"),
         diagnosis.check_engine(EngineUnavailable("It died.")),
-        diagnosis.check_knowledge(KnowledgeInfo(state="failed", detail="disk full")),
+        diagnosis.check_knowledge(KnowledgeInfo(state="failed", detail="disk full"), "starter"),
+        diagnosis.check_knowledge(EngineUnavailable("It died."), "starter"),
+        diagnosis.check_knowledge(ModelMissing("The embed model is missing."), "starter"),
     ]
     assert all(check.verdict is Verdict.PROBLEM and check.remedy for check in problems)
     assert not diagnosis.is_healthy(problems)
@@ -70,7 +72,10 @@ def test_each_problem_has_the_command_that_mends_it() -> None:
 
 
 def test_no_gpu_and_no_tasks_are_no_problems() -> None:
-    checks = [diagnosis.check_devices([], None), diagnosis.check_knowledge(KnowledgeInfo(count=0, state="ready"))]
+    checks = [
+        diagnosis.check_devices([], None),
+        diagnosis.check_knowledge(KnowledgeInfo(count=0, state="ready"), "starter"),
+    ]
     assert [check.verdict for check in checks] == [Verdict.OK, Verdict.WARNING]
     assert checks[1].remedy == "ai-codegen-assistant index humaneval"
     assert diagnosis.is_healthy(checks)
