@@ -60,7 +60,7 @@ class Engine:
         registry = ModelRegistry(folders)
         self._retrieval = Retrieval(folders, registry, self._on_change)
         self._models = ModelWorker(registry, self._on_change)
-        service = ModelService(registry, Installer(registry), self._models)
+        service = ModelService(registry, Installer(registry), self._models, self._retrieval)
         self._report = StatusReport(service, self._models, self._retrieval)
         history = History(folders.conversations)
         assistant = Assistant(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from core.context import RequestContext
+from core.engine.retrieval import Retrieval
 from core.errors import InvalidParams
-from core.messages import Action, ModelInfo, Models, ModelsRequest, Role
+from core.messages import Action, ModelInfo, Models, ModelsRequest, ModelState, Role
 from core.models.installer import Installer
 from core.models.interface import ModelJob
 from core.models.registry import ModelRegistry
@@ -17,10 +18,13 @@ from core.settings import Settings
 class ModelService:
     """Performs the actions of the request `models`."""
 
-    def __init__(self, registry: ModelRegistry, installer: Installer, worker: ModelWorker) -> None:
+    def __init__(
+        self, registry: ModelRegistry, installer: Installer, worker: ModelWorker, retrieval: Retrieval
+    ) -> None:
         self._registry = registry
         self._installer = installer
         self._worker = worker
+        self._retrieval = retrieval
 
     async def perform(self, request: ModelsRequest, context: RequestContext) -> Models:
         """Do what is asked for, and return how the models stand afterwards."""
@@ -41,6 +45,11 @@ class ModelService:
     def infos(self, settings: Settings) -> list[ModelInfo]:
         """Return each role's model as this client's settings name it, with its live state."""
         live = {(info.role, info.name): info for info in self._worker.snapshot().models}
+        embedder = self._retrieval.embedding_model()
+        if embedder is not None:
+            live[Role.EMBED, embedder] = ModelInfo(
+                role=Role.EMBED, name=embedder, state=ModelState.READY, device="cpu", dtype="float32"
+            )
         return [live.get((info.role, info.name), info) for info in self._registry.models(settings)]
 
     async def _load(self, role: Role, context: RequestContext) -> None:

@@ -7,14 +7,13 @@ being answered.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from core.cancellation import CancelToken
-from core.errors import EngineBusy, EngineUnavailable
+from core.errors import AssistantError, EngineBusy, EngineUnavailable
 from core.knowledge.base import KnowledgeBase
 from core.knowledge.embedder import Embedder, SentenceEmbedder
 from core.messages import KnowledgeInfo, Origin, Phase, PhaseName, Role
@@ -53,7 +52,7 @@ class Retrieval:
         self._long = ThreadPoolExecutor(1, thread_name_prefix="import")
         self._waiting = 0
         self._shelf: Shelf | None = None
-        self._opening = threading.Event()
+        self._problem: str | None = None
 
     async def run(self, settings: Settings, token: CancelToken, on_phase: OnPhase, work: Callable[[Shelf], T]) -> T:
         """Run `work` on the retrieval thread and return what it returns.
@@ -66,7 +65,7 @@ class Retrieval:
 
         def job() -> T:
             token.raise_if_cancelled()
-            return work(self._open(settings, on_phase, token))
+            return work(self._open(settings, on_phase))
 
         return await self._submit(job)
 
@@ -82,11 +81,16 @@ class Retrieval:
 
     def info(self) -> KnowledgeInfo:
         """Return how the knowledge stands; callable from any thread."""
-        shelf = self._shelf
+        shelf, problem = self._shelf, self._problem
         if shelf is not None:
             return shelf.knowledge.info()
-        state = "starting" if self._opening.is_set() else "closed"
-        return KnowledgeInfo(path=str(self._folders.knowledge), state=state)
+        state = "starting" if problem is None else "failed"
+        return KnowledgeInfo(path=str(self._folders.knowledge), state=state, detail=problem)
+
+    def embedding_model(self) -> str | None:
+        """Return the embedding model that is loaded; callable from any thread."""
+        shelf = self._shelf
+        return None if shelf is None else shelf.model
 
     def close(self) -> None:
         """Finish the running job, drop the waiting ones and close the store."""
@@ -109,19 +113,22 @@ class Retrieval:
         finally:
             self._waiting -= 1
 
-    def _open(self, settings: Settings, on_phase: OnPhase, token: CancelToken) -> Shelf:
+    def _open(self, settings: Settings, on_phase: OnPhase) -> Shelf:
         model = self._registry.resolve(settings, Role.EMBED)
         if self._shelf is not None and self._shelf.model == model:
             return self._shelf
-        self._opening.set()
-        self._on_change()
         try:
             shelf = self._replace_shelf(model, on_phase)
             builtin = self._registry.knowledge_file(settings)
             if builtin is not None:
-                shelf.knowledge.import_tasks(str(builtin), Origin.BUILTIN, on_phase, token)
+                # Not with the request's token: a person who cancels a question still wants HumanEval.
+                shelf.knowledge.import_tasks(str(builtin), Origin.BUILTIN, on_phase, CancelToken())
+        except AssistantError as error:
+            self._problem = error.message
+            raise
+        else:
+            self._problem = None
         finally:
-            self._opening.clear()
             self._on_change()
         return shelf
 
