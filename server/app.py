@@ -52,7 +52,7 @@ def _attach_life_cycle(server: AssistantServer) -> None:
 
     @server.feature(types.INITIALIZED)
     def initialized(ls: AssistantServer, _: types.InitializedParams) -> None:
-        ls.spawn(ls.start(), "start")
+        ls.spawn(ls.start, "start")
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     def changed(ls: AssistantServer, params: types.DidChangeConfigurationParams) -> None:

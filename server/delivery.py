@@ -34,7 +34,7 @@ async def deliver_code(
     """Insert generated code, or show it where that cannot be; ask what to do about an unknown task."""
     if generation.code is None:
         # On its own, so that the progress of the work ends before the person has decided.
-        ls.spawn(_offer_choices(ls, generation, generate_anyway), "offer-choices")
+        ls.spawn(lambda: _offer_choices(ls, generation, generate_anyway), "offer-choices")
         return
     problem = "There is no document to insert it into." if place is None else await _insert(ls, place, generation.code)
     if problem is not None:

@@ -138,6 +138,9 @@ class AssistantProtocol(LanguageServerProtocol):
             raise JsonRpcInvalidRequest("initialize was sent twice.")
         if self.shutting_down and method != types.EXIT:
             raise JsonRpcInvalidRequest(f"{method} came after shutdown.")
+        if "id" in message:
+            # Before its params are looked at: an unknown method is unknown whatever comes with it.
+            self._get_handler(method)
 
     def _structure(self, message: dict[str, Any]) -> Any:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from lsprotocol import types
@@ -58,7 +58,7 @@ class AssistantServer(LanguageServer):
 
     async def start(self) -> None:
         """Connect to the engine, showing how far that is."""
-        self.spawn(self.configuration.watch(), "watch-settings")
+        self.spawn(self.configuration.watch, "watch-settings")
         async with begin_work(self, "Starting the assistant", Delivery()) as work:
             await work.connect()
 
@@ -86,7 +86,7 @@ class AssistantServer(LanguageServer):
 
         self.feature(method)(answer)
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def spawn(self, work: Callable[[], Awaitable[None]], name: str) -> asyncio.Task[None]:
         """Run work in the background; what goes wrong is shown to the person."""
         task = asyncio.create_task(self._shown(work), name=name)
         self._tasks.add(task)
@@ -120,9 +120,9 @@ class AssistantServer(LanguageServer):
         elif source is not FeatureRequestError:
             logger.error("A message from the editor could not be handled: %s", type(error).__name__)
 
-    async def _shown(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _shown(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except AssistantError as error:
             self.show_error(error.message)
         except Exception as error:

@@ -79,7 +79,7 @@ def _start(ls: AssistantServer, name: str, run: Run[P], params: P) -> None:
         async with begin_work(ls, _TITLES[name], Delivery()) as begun:
             await run(ls, params, begun)
 
-    ls.protocol.track_command(ls.spawn(work(), name))
+    ls.protocol.track_command(ls.spawn(work, name))
 
 
 _TITLES = {

@@ -11,7 +11,6 @@ from core.errors import ContextTooLong, EngineUnavailable, ModelMissing
 from core.messages import (
     AskRequest,
     ExplainRequest,
-    ForgetRequest,
     GenerateRequest,
     Intent,
     Phase,
