@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 from core.errors import AssistantError
@@ -79,18 +80,23 @@ class EngineLink:
             memory=MemoryInfo(process=0),
         )
 
-    async def ready(self, on_phase: OnPhase) -> Engine:
-        """Return the engine once it can be used, reporting what is waited for.
+    @contextlib.contextmanager
+    def watched(self, on_phase: OnPhase) -> Iterator[None]:
+        """Report the phases of every start of the engine while this is entered."""
+        self._watchers.append(on_phase)
+        try:
+            yield
+        finally:
+            self._watchers.remove(on_phase)
+
+    async def ready(self) -> Engine:
+        """Return the engine once it can be used.
 
         Raises:
             AssistantError: It could not be started; the next call tries again.
         """
-        self._watchers.append(on_phase)
-        try:
-            # Shielded: others wait for the same connection.
-            engine = await asyncio.shield(self._open())
-        finally:
-            self._watchers.remove(on_phase)
+        # Shielded: others wait for the same connection.
+        engine = await asyncio.shield(self._open())
         if self._reloading is not None:
             await asyncio.wait([self._reloading])
         return engine

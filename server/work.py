@@ -28,7 +28,7 @@ class Work:
 
     async def connect(self) -> None:
         """Return once the engine can be used."""
-        await self._engine.ready(self._progress.report)
+        await self._engine.ready()
 
     async def call_raw(self, request: Request) -> dict[str, Any]:
         """Return the engine's result as JSON values; every token has been sent by then.
@@ -38,7 +38,7 @@ class Work:
         Raises:
             AssistantError: The engine's answer, or `EngineUnavailable`.
         """
-        engine = await self._engine.ready(self._progress.report)
+        engine = await self._engine.ready()
         return await engine.call_raw(request, self._on_event)
 
     async def call(self, request: Request, kind: type[T]) -> T:
@@ -76,7 +76,8 @@ async def begin_work(host: WorkHost, title: str, delivery: Delivery) -> AsyncIte
     progress = WorkProgress(host, title, _token(delivery.work_done_token), task.cancel)
     stream = _stream(host, delivery.stream_id)
     try:
-        yield Work(host.engine, progress, stream)
+        with host.engine.watched(progress.report):
+            yield Work(host.engine, progress, stream)
     finally:
         if stream is not None:
             stream.flush()

@@ -57,7 +57,7 @@ class EngineClient:
             on_phase: Told about the start of the engine.
             on_lost: Told in words when the engine has died, after the attempt to start it again.
         """
-        self.status: Status | None = None
+        self._status: Status | None = None
         self._folders = folders
         self._name = name
         self._settings = settings
@@ -80,6 +80,12 @@ class EngineClient:
         client = cls(folders, **options)
         await client.ready()
         return client
+
+    @property
+    def status(self) -> Status | None:
+        """The state that the engine announced last; `None` as long as there is no connection."""
+        connected = self._connection is not None and not self._connection.closed
+        return self._status if connected else None
 
     async def ready(self) -> None:
         """Return once there is a connection."""
@@ -190,7 +196,7 @@ class EngineClient:
         return _Connection(reader, writer, announced.pid, self._on_status, self._on_death)
 
     def _on_status(self, status: Status) -> None:
-        self.status = status
+        self._status = status
         if self._on_state is not None:
             self._on_state(status)
 
