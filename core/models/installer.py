@@ -27,7 +27,11 @@ from core.paths import HOME_VARIABLE
 
 _PARTIAL = ".partial"
 _LOCK_POLL = 0.2
+_MB = 1_000_000
 _GB = 1_000_000_000
+_STEP = 0.01
+"""Smallest progress that is reported."""
+SOURCE_GGUF = "source.gguf"
 
 
 class Installer:
@@ -113,7 +117,11 @@ class Installer:
         return manifest.find_damage(folder, report.counting(total, token)) is None
 
     def _assemble(self, item: ItemSpec, partial: Path, on_phase: OnPhase, token: CancelToken) -> None:
-        """Fetch, convert if need be, and describe."""
+        """Fetch, convert if need be, and describe.
+
+        A downloaded GGUF file stays beside its conversion: that costs a rename now, and the blocks of
+        its quantised weights cannot be had back from the converted ones.
+        """
         downloads, content = partial / "downloads", partial / "content"
         downloads.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(content, ignore_errors=True)
@@ -121,13 +129,24 @@ class Installer:
         source = partial / "source" if item.converts else content
         self._fetch(item, downloads, source, on_phase, token)
         if item.converts:
-            report = _Reporter(on_phase, PhaseName.CONVERTING, f"Converting {item.name}")
-            gguf = _gguf_of(item, source)
-            run_module("core.models.convert", [str(gguf), str(content)], report, token, {"HF_HUB_OFFLINE": "1"})
+            self._convert(item, source, content, on_phase, token)
         write_manifest(content, item.name, item.source, lambda _: token.raise_if_cancelled())
 
+    def _convert(self, item: ItemSpec, source: Path, content: Path, on_phase: OnPhase, token: CancelToken) -> None:
+        report = _Reporter(on_phase, PhaseName.CONVERTING, f"Converting {item.name}")
+        gguf = Path(item.source.path) if isinstance(item.source, FileSource) else next(source.rglob("*.gguf"))
+        run_module("core.models.convert", [str(gguf), str(content)], report, token, {"HF_HUB_OFFLINE": "1"})
+        if not isinstance(item.source, FileSource):
+            gguf.replace(content / SOURCE_GGUF)
+
     def _fetch(self, item: ItemSpec, downloads: Path, target: Path, on_phase: OnPhase, token: CancelToken) -> None:
-        report = _Reporter(on_phase, PhaseName.DOWNLOADING, f"Downloading {item.name}")
+        if isinstance(item.source, FileSource):
+            return
+        message = f"Downloading {item.name}"
+        if item.download_bytes:
+            message += f" ({item.download_bytes / _MB:.1f} MB)"
+        report = _Reporter(on_phase, PhaseName.DOWNLOADING, message)
+        report(0.0)
         match item.source:
             case WheelSource():
                 fetch_wheel(item.source, downloads, target, report, token)
@@ -136,8 +155,6 @@ class Installer:
                 _take_downloads(downloads, target)
             case DatasetSource():
                 fetch_dataset(item.source, target, str(item.file), report, token)
-            case FileSource():
-                pass  # it is on this machine already
 
     def _check_room(self, item: ItemSpec) -> None:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -174,15 +191,18 @@ class Installer:
 
 
 class _Reporter:
-    """Turns fractions into phases."""
+    """Turns fractions into phases, not more than a person can see."""
 
     def __init__(self, on_phase: OnPhase, name: PhaseName, message: str) -> None:
         self._on_phase = on_phase
         self._name = name
         self._message = message
+        self._last = -1.0
 
     def __call__(self, fraction: float) -> None:
-        self._on_phase(Phase(name=self._name, message=self._message, fraction=fraction))
+        if fraction - self._last >= _STEP or (fraction == 1.0 != self._last):
+            self._last = fraction
+            self._on_phase(Phase(name=self._name, message=self._message, fraction=fraction))
 
     def counting(self, total: int, token: CancelToken) -> Callable[[int], None]:
         """Return a function that is told of each piece done, and stops when cancelled."""
@@ -197,12 +217,6 @@ class _Reporter:
         return add
 
 
-def _gguf_of(item: ItemSpec, source: Path) -> Path:
-    if isinstance(item.source, FileSource):
-        return Path(item.source.path)
-    return next(source.rglob("*.gguf"))
-
-
 def _take_downloads(downloads: Path, target: Path) -> None:
     """Move what the hub brought, without the hub's own notes."""
     shutil.rmtree(downloads / ".cache", ignore_errors=True)
@@ -214,6 +228,7 @@ def _put_in_place(content: Path, folder: Path) -> None:
     """Replace `folder` by the complete new one."""
     if folder.exists():
         old = content.with_name("replaced")
+        shutil.rmtree(old, ignore_errors=True)
         folder.replace(old)
     content.replace(folder)
 

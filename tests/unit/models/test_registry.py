@@ -86,7 +86,7 @@ def test_missing_model_says_how_to_bring_it(registry: ModelRegistry) -> None:
     with pytest.raises(ModelMissing, match="models pull starter") as error:
         registry.locate(STARTER)
     assert error.value.data["command"] == "ai-codegen-assistant models pull starter"
-    with pytest.raises(ModelMissing, match="models pull Qwen/Qwen3-0.6B"):
+    with pytest.raises(ModelMissing, match=r"models pull Qwen/Qwen3-0\.6B"):
         registry.locate("Qwen/Qwen3-0.6B")
 
 
