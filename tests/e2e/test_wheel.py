@@ -106,7 +106,7 @@ def test_the_wheel_claims_one_name_and_holds_its_data(wheel: Path) -> None:
 def test_only_our_name_is_in_site_packages(installed: Path) -> None:
     found = {path.name for path in site_packages(installed.parent).iterdir() if not path.name.endswith(".dist-info")}
     assert found - {"dependencies.pth"} == {"ai_codegen_assistant"}
-    where = [installed / "python", "-c", "import ai_codegen_assistant as package; print(package.BUNDLE)"]
+    where = [installed / "python", "-P", "-c", "import ai_codegen_assistant as package; print(package.BUNDLE)"]
     bundle = subprocess.run(
         where, env=environment(installed), capture_output=True, text=True, check=True
     ).stdout.strip()
