@@ -120,6 +120,8 @@ class Session:
         context = RequestContext(settings=self.settings, token=token, emit=emit)
         try:
             result = await self._handle(self, str(message.get("method")), message.get("params") or {}, context)
+            # Events wait on the loop, also those of this thread: let them go ahead of the answer.
+            await asyncio.sleep(0)
             answer = {"result": codec.encode(result)}
         except AssistantError as error:
             answer = {"error": (Cancelled() if token.cancelled else error).to_wire()}
