@@ -1,0 +1,78 @@
+"""The form of a query: question, command or comment, read from its first words and its marks."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from core.messages import Intent
+
+_COMMENT = re.compile(r"^\s*(#|//|--|\"\"\"|''')")
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_WORDS_READ = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What the form of a query says about its intent."""
+
+    opener: str | None
+    """The words it begins with, if they tell an intent."""
+    intent: Intent | None
+    """The intent that the opener tells."""
+    question: bool
+    """Whether it ends with a question mark."""
+    comment: bool
+    """Whether it begins with the mark of a comment."""
+
+
+def read_form(query: str) -> Form:
+    """Return the form of a query."""
+    words = _words(query)
+    while words and (polite := _match(words, _openings().polite)):
+        rest = words[len(polite.split()) :]
+        if not rest:
+            break
+        words = rest
+    opener, intent = None, None
+    for candidate, openers in _openings().openers.items():
+        found = _match(words, openers)
+        if found and len(found) > len(opener or ""):
+            opener, intent = found, candidate
+    return Form(
+        opener=opener,
+        intent=intent,
+        question=query.rstrip().endswith("?"),
+        comment=bool(_COMMENT.match(query)),
+    )
+
+
+def _words(query: str) -> list[str]:
+    found = (match.group().lower().replace("\u2019", "'") for match in _WORD.finditer(query))
+    return [word for word, _ in zip(found, range(_WORDS_READ), strict=False)]
+
+
+def _match(words: Sequence[str], openings: frozenset[str]) -> str | None:
+    """Return the longest of `openings` that the words begin with."""
+    longest = max((len(one.split()) for one in openings), default=0)
+    starts = (" ".join(words[:length]) for length in range(min(longest, len(words)), 0, -1))
+    return next((start for start in starts if start in openings), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Openings:
+    polite: frozenset[str]
+    openers: dict[Intent, frozenset[str]]
+
+
+@cache
+def _openings() -> _Openings:
+    data = tomllib.loads(resources.files("core.routing").joinpath("data", "form.toml").read_text("utf-8"))
+    return _Openings(
+        polite=frozenset(data["polite"]),
+        openers={Intent(name): frozenset(openers) for name, openers in data["openers"].items()},
+    )
