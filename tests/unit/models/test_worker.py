@@ -283,7 +283,7 @@ def test_error_of_a_job_reaches_its_waiter_and_the_next_job_runs(bench: Bench) -
 def test_kept_error_does_not_keep_the_model(bench: Bench) -> None:
     def fail(runner: ModelRunner, _: JobTimes) -> None:
         try:
-            raise KeyError("inner")
+            {}[runner.name]
         except KeyError as error:
             raise ModelFailed("outer") from error
 
