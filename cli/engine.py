@@ -7,6 +7,7 @@ engine's changes even while a person is typing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, Self, TypeVar
@@ -28,8 +29,8 @@ _SIGNAL_POLL = 0.2
 """Seconds; on Windows a thread that waits for a lock hears of Ctrl-C only in between."""
 
 
-_STOP_TIMEOUT = 20.0
-"""Seconds the engine may take to leave in order."""
+_STOP_TIMEOUT = 10.0
+"""Seconds the engine may take to leave before more is done about it."""
 
 _MODULE = "ai_codegen_assistant"
 
@@ -123,17 +124,14 @@ def stop_engine(folders: DataFolders, connect: Connect) -> str:
     process = _engine_process(announced.pid) if announced is not None else None
     if process is None:
         return "No engine is running."
-    try:
-        engine = connect(folders, {}, _ignore)
-        engine.call(ShutdownRequest(), _ignore)
-        engine.close()
-    except AssistantError:
-        process.terminate()
-    if not _wait_for_end(process):
-        process.kill()
-        if not _wait_for_end(process):
-            raise EngineUnavailable(f"The engine (process {process.pid}) cannot be ended.")
-    return f"The engine (process {process.pid}) has ended."
+    # In a thread, because an engine that hangs answers nobody.
+    asking = threading.Thread(target=_ask_to_leave, args=(folders, connect), name="ask-to-leave", daemon=True)
+    for end in (asking.start, process.terminate, process.kill):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            end()
+        if _wait_for_end(process):
+            return f"The engine (process {process.pid}) has ended."
+    raise EngineUnavailable(f"The engine (process {process.pid}) cannot be ended.")
 
 
 def decode_answer(wire: dict[str, Any]) -> Explanation | Generation:
@@ -141,6 +139,13 @@ def decode_answer(wire: dict[str, Any]) -> Explanation | Generation:
     if wire.get("status") == "answered":
         return codec.decode(Explanation, wire)
     return codec.decode(Generation, wire)
+
+
+def _ask_to_leave(folders: DataFolders, connect: Connect) -> None:
+    with contextlib.suppress(AssistantError):
+        engine = connect(folders, {}, _ignore)
+        engine.call(ShutdownRequest(), _ignore)
+        engine.close()
 
 
 def _engine_process(pid: int) -> psutil.Process | None:

@@ -79,14 +79,21 @@ class Preview:
     def on_event(self, event: Event) -> None:
         """Take in a token or a phase."""
         if isinstance(event, Tokens):
+            if not self._text:
+                self._enter(PhaseName.GENERATING, "Answering")
             self._text += event.text
             return
-        if self._task is None or event.name is not self._phase:
+        task = self._enter(event.name, event.message)
+        total, completed = (None, 0.0) if event.fraction is None else (1.0, event.fraction)
+        self._progress.update(task, description=event.message, total=total, completed=completed)
+
+    def _enter(self, phase: PhaseName, message: str) -> TaskID:
+        """Return the line of a phase, which takes the place of the phase before it."""
+        if self._task is None or phase is not self._phase:
             if self._task is not None:
                 self._progress.remove_task(self._task)
-            self._task, self._phase = self._progress.add_task(event.message, total=None), event.name
-        total, completed = (None, 0.0) if event.fraction is None else (1.0, event.fraction)
-        self._progress.update(self._task, description=event.message, total=total, completed=completed)
+            self._task, self._phase = self._progress.add_task(message, total=None), phase
+        return self._task
 
     def render(self) -> RenderableType:
         """Return the phase above the last lines of the text, as many as fit."""
