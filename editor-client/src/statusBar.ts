@@ -1,0 +1,112 @@
+/** The status bar item, and the details behind it. */
+
+import * as vscode from "vscode";
+
+import type { Assistant } from "./assistant";
+import { showFailure } from "./messages";
+import type { Status } from "./protocol";
+import type { LanguageServer } from "./server";
+import { describeStatus, statusDetails, type StatusText } from "./statusText";
+
+const COLOURS: Partial<Record<StatusText["kind"], string>> = {
+  warning: "statusBarItem.warningBackground",
+  error: "statusBarItem.errorBackground",
+};
+
+export class StatusBar implements vscode.Disposable {
+  readonly #server: LanguageServer;
+  readonly #assistant: Assistant;
+  readonly #item: vscode.StatusBarItem;
+  readonly #changed = new vscode.EventEmitter<StatusText>();
+  readonly #subscriptions: vscode.Disposable[];
+  #status: Status | undefined;
+
+  readonly onDidChange = this.#changed.event;
+
+  constructor(server: LanguageServer, assistant: Assistant) {
+    this.#server = server;
+    this.#assistant = assistant;
+    this.#item = vscode.window.createStatusBarItem("aiAssistant.status", vscode.StatusBarAlignment.Right, 100);
+    this.#item.name = "AI CodeGen Assistant";
+    this.#item.command = "aiAssistant.showStatus";
+    this.#subscriptions = [
+      server.onDidChangeState(() => {
+        this.#status = undefined;
+        this.#draw();
+      }),
+      server.onDidChangeStatus((status) => {
+        this.#status = status;
+        this.#draw();
+      }),
+    ];
+    this.#draw();
+    this.#item.show();
+  }
+
+  get text(): StatusText {
+    return describeStatus(this.#server.state, this.#status);
+  }
+
+  get needsSetUp(): boolean {
+    return this.#server.state === "notSetUp";
+  }
+
+  /** Shows the details, each line one that can be read, and what can be done. */
+  async showDetails(): Promise<void> {
+    if (this.#server.state === "notSetUp") {
+      await vscode.commands.executeCommand("aiAssistant.setUp");
+      return;
+    }
+    try {
+      this.#status = await this.#assistant.request("status", {});
+      this.#draw();
+    } catch (error) {
+      await showFailure(error);
+      return;
+    }
+    const details = statusDetails(this.#status).map(({ label, value }) => ({ label, detail: value, command: "" }));
+    const chosen = await vscode.window.showQuickPick(
+      [...details, { label: "", kind: vscode.QuickPickItemKind.Separator, command: "" }, ...ACTIONS],
+      { title: `AI CodeGen Assistant: ${this.text.summary}`, placeHolder: "How things stand, and what you can do" },
+    );
+    if (chosen?.command) {
+      await vscode.commands.executeCommand(chosen.command);
+    }
+  }
+
+  dispose(): void {
+    vscode.Disposable.from(...this.#subscriptions, this.#item, this.#changed).dispose();
+  }
+
+  #draw(): void {
+    const { text, summary, kind } = this.text;
+    const colour = COLOURS[kind];
+    this.#item.text = text;
+    this.#item.backgroundColor = colour ? new vscode.ThemeColor(colour) : undefined;
+    this.#item.tooltip = this.#tooltip(summary);
+    this.#item.accessibilityInformation = { label: `AI CodeGen Assistant: ${summary}`, role: "button" };
+    this.#changed.fire(this.text);
+  }
+
+  #tooltip(summary: string): vscode.MarkdownString {
+    const tooltip = new vscode.MarkdownString(undefined, true).appendText(summary);
+    if (this.#status) {
+      const rows = statusDetails(this.#status).map(({ label, value }) => `| **${label}** | ${escapeCell(value)} |`);
+      tooltip.appendMarkdown(["\n\n|  |  |", "|---|---|", ...rows].join("\n"));
+    }
+    return tooltip;
+  }
+}
+
+const ACTIONS = [
+  { label: "$(cloud-download) Choose Model Set…", command: "aiAssistant.chooseModelSet" },
+  { label: "$(arrow-up) Load Models", command: "aiAssistant.loadModels" },
+  { label: "$(arrow-down) Unload Models", command: "aiAssistant.unloadModels" },
+  { label: "$(refresh) Restart", command: "aiAssistant.restart" },
+  { label: "$(output) Show Logs", command: "aiAssistant.showLogs" },
+  { label: "$(checklist) Run Doctor", command: "aiAssistant.runDoctor" },
+];
+
+function escapeCell(text: string): string {
+  return text.replace(/[\\`*_{}[\]()#+!|<>$~-]/g, "\\$&");
+}

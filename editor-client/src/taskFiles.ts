@@ -1,0 +1,106 @@
+/** Stored tasks as documents: opening one reads it from the engine, saving one changes it there. */
+
+import * as vscode from "vscode";
+
+import type { Assistant } from "./assistant";
+import { describeFailure } from "./errors";
+import { parseTask, renderTask } from "./taskDocument";
+
+export const TASK_SCHEME = "ai-codegen-task";
+
+/** Serves documents `ai-codegen-task:/<id>/<name>.py`. */
+export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
+  readonly #assistant: Assistant;
+  readonly #changed = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
+  readonly #saved = new vscode.EventEmitter<void>();
+  readonly #registration: vscode.Disposable;
+  readonly #sizes = new Map<string, { size: number; mtime: number }>();
+
+  readonly onDidChangeFile = this.#changed.event;
+  readonly onDidSave = this.#saved.event;
+
+  constructor(assistant: Assistant) {
+    this.#assistant = assistant;
+    this.#registration = vscode.workspace.registerFileSystemProvider(TASK_SCHEME, this, { isCaseSensitive: true });
+  }
+
+  /** Opens the document of a task. */
+  async open(taskId: string): Promise<void> {
+    const document = await vscode.workspace.openTextDocument(taskUri(taskId));
+    await vscode.window.showTextDocument(document, { preview: true });
+  }
+
+  async readFile(uri: vscode.Uri): Promise<Uint8Array> {
+    const content = await this.#read(uri);
+    return new TextEncoder().encode(content);
+  }
+
+  async stat(uri: vscode.Uri): Promise<vscode.FileStat> {
+    if (!this.#sizes.has(uri.path)) {
+      await this.#read(uri);
+    }
+    const known = this.#sizes.get(uri.path) ?? { size: 0, mtime: 0 };
+    return { type: vscode.FileType.File, ctime: 0, ...known };
+  }
+
+  async writeFile(uri: vscode.Uri, content: Uint8Array): Promise<void> {
+    const task = parseTask(new TextDecoder().decode(content));
+    if (!task) {
+      throw new vscode.FileSystemError('The first line must be "# Task: " and the description.');
+    }
+    try {
+      await this.#assistant.request("updateTask", { taskId: taskId(uri), ...task });
+    } catch (error) {
+      throw new vscode.FileSystemError(describeFailure(error).message);
+    }
+    this.#note(uri, content.byteLength);
+    this.#changed.fire([{ type: vscode.FileChangeType.Changed, uri }]);
+    this.#saved.fire();
+  }
+
+  watch(): vscode.Disposable {
+    return new vscode.Disposable(() => undefined);
+  }
+
+  readDirectory(): [string, vscode.FileType][] {
+    return [];
+  }
+
+  createDirectory(): never {
+    throw vscode.FileSystemError.NoPermissions("Tasks have no folders.");
+  }
+
+  delete(): never {
+    throw vscode.FileSystemError.NoPermissions("Delete a task in the Tasks view.");
+  }
+
+  rename(): never {
+    throw vscode.FileSystemError.NoPermissions("Change a task's description instead.");
+  }
+
+  dispose(): void {
+    vscode.Disposable.from(this.#registration, this.#changed, this.#saved).dispose();
+  }
+
+  async #read(uri: vscode.Uri): Promise<string> {
+    try {
+      const content = renderTask(await this.#assistant.request("task", { taskId: taskId(uri) }));
+      this.#note(uri, Buffer.byteLength(content));
+      return content;
+    } catch (error) {
+      throw vscode.FileSystemError.Unavailable(describeFailure(error).message);
+    }
+  }
+
+  #note(uri: vscode.Uri, size: number): void {
+    this.#sizes.set(uri.path, { size, mtime: Date.now() });
+  }
+}
+
+function taskUri(id: string): vscode.Uri {
+  return vscode.Uri.from({ scheme: TASK_SCHEME, path: `/${encodeURIComponent(id)}/task.py` });
+}
+
+function taskId(uri: vscode.Uri): string {
+  return decodeURIComponent(uri.path.split("/")[1] ?? "");
+}

@@ -1,0 +1,212 @@
+/** The panel's page: shows the state it is sent, and sends back what the person does. */
+
+import type { Entry, FromPanel, PanelState, ToPanel } from "../panelMessages";
+import { Composer } from "./composer";
+import { h } from "./dom";
+import { DraftView } from "./draftView";
+import { drawEmpty } from "./emptyView";
+import { domId, drawEntry, updateText } from "./entryView";
+
+interface VsCode {
+  postMessage: (message: FromPanel) => void;
+  getState: () => { question?: string } | undefined;
+  setState: (state: { question: string }) => void;
+}
+
+declare function acquireVsCodeApi(): VsCode;
+
+/** How near the end one must be for new text to scroll along. */
+const NEAR_END = 60;
+
+class Page {
+  readonly #vscode = acquireVsCodeApi();
+  readonly #log = h("main", { role: "log", "aria-live": "off", "aria-label": "Conversation", tabindex: "0" });
+  readonly #teaching = h("section", {});
+  readonly #announcer = h("div", { class: "hidden", role: "status", "aria-live": "polite" });
+  readonly #composer: Composer;
+  readonly #send = (message: FromPanel): void => {
+    this.#vscode.postMessage(message);
+  };
+  #state: PanelState = { entries: [], status: { summary: "", kind: "busy", setUp: false } };
+  #draft: DraftView | undefined;
+  #pending = new Set<string>();
+
+  constructor(root: HTMLElement) {
+    const question = this.#vscode.getState()?.question ?? "";
+    this.#composer = new Composer(this.#send, question, (text) => {
+      this.#vscode.setState({ question: text });
+    });
+    root.append(this.#log, this.#teaching, this.#composer.element, this.#announcer);
+    root.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.#working) {
+        this.#send({ type: "stopAll" });
+      }
+    });
+    window.addEventListener("message", (event: MessageEvent<ToPanel>) => {
+      this.#receive(event.data);
+    });
+    this.#send({ type: "ready" });
+  }
+
+  get #working(): boolean {
+    return this.#state.entries.some((entry) => entry.state === "working");
+  }
+
+  #receive(message: ToPanel): void {
+    switch (message.type) {
+      case "state":
+        this.#state = message.state;
+        this.#drawAll();
+        return;
+      case "entry":
+        this.#replaceEntry(message.entry);
+        return;
+      case "text":
+        this.#showText(message.id, message.text);
+        return;
+      case "draft":
+        this.#showDraft(message.draft);
+        return;
+      case "status":
+        this.#showStatus(message.status);
+        return;
+      case "selection":
+        this.#composer.showSelection(message.selection);
+        return;
+      case "focus":
+        this.#focus(message.on);
+        return;
+      case "reveal":
+        this.#reveal(message.id);
+    }
+  }
+
+  #drawAll(): void {
+    const { entries, draft, status, selection } = this.#state;
+    this.#log.replaceChildren(
+      ...(entries.length
+        ? entries.map((entry) => drawEntry(entry, this.#send))
+        : [drawEmpty(status.setUp, this.#send)]),
+    );
+    this.#showDraft(draft);
+    this.#composer.showStatus(status);
+    this.#composer.showSelection(selection);
+    this.#showWorking();
+    this.#scrollToEnd();
+  }
+
+  #replaceEntry(entry: Entry): void {
+    const before = this.#state.entries.find(({ id }) => id === entry.id);
+    const atEnd = this.#atEnd;
+    this.#state = { ...this.#state, entries: this.#state.entries.map((old) => (old.id === entry.id ? entry : old)) };
+    const old = document.getElementById(domId(entry.id));
+    const focused = old?.contains(document.activeElement) ?? false;
+    const drawn = drawEntry(entry, this.#send);
+    old?.replaceWith(drawn);
+    if (focused) {
+      drawn.focus();
+    }
+    this.#showWorking();
+    this.#announce(before, entry);
+    if (atEnd) {
+      this.#scrollToEnd();
+    }
+  }
+
+  /** Draws at most once per frame, however fast text comes. */
+  #showText(id: string, text: string): void {
+    const entry = this.#state.entries.find((one) => one.id === id);
+    if (!entry) {
+      return;
+    }
+    entry.text = text;
+    if (this.#pending.size === 0) {
+      requestAnimationFrame(() => {
+        this.#drawPending();
+      });
+    }
+    this.#pending.add(id);
+  }
+
+  #drawPending(): void {
+    const atEnd = this.#atEnd;
+    for (const id of this.#pending) {
+      const entry = this.#state.entries.find((one) => one.id === id);
+      const article = document.getElementById(domId(id));
+      if (entry?.state === "working" && article) {
+        updateText(article, entry, this.#send);
+      }
+    }
+    this.#pending = new Set();
+    if (atEnd) {
+      this.#scrollToEnd();
+    }
+  }
+
+  #showDraft(draft: PanelState["draft"]): void {
+    if (!draft) {
+      this.#draft = undefined;
+      this.#teaching.replaceChildren();
+    } else if (this.#draft) {
+      this.#draft.update(draft);
+    } else {
+      this.#draft = new DraftView(draft, this.#send);
+      this.#teaching.replaceChildren(this.#draft.element);
+    }
+  }
+
+  #showStatus(status: PanelState["status"]): void {
+    const redraw = status.setUp !== this.#state.status.setUp && this.#state.entries.length === 0;
+    this.#state = { ...this.#state, status };
+    if (redraw) {
+      this.#drawAll();
+    }
+    this.#composer.showStatus(status);
+  }
+
+  #showWorking(): void {
+    document.body.classList.toggle("working", this.#working);
+  }
+
+  #focus(on: "input" | "draft"): void {
+    if (on === "draft") {
+      this.#draft?.focus();
+    } else {
+      this.#composer.focus();
+    }
+  }
+
+  #reveal(id: string): void {
+    const article = document.getElementById(domId(id));
+    article?.scrollIntoView({ block: "nearest" });
+    article?.focus();
+  }
+
+  /** Tells a screen reader what has become of a question, once. */
+  #announce(before: Entry | undefined, entry: Entry): void {
+    if (before?.state === entry.state) {
+      return;
+    }
+    const words = {
+      working: "Thinking",
+      done: entry.answer?.status === "unknown" ? "This task is not known yet." : entry.text,
+      stopped: "Stopped",
+      failed: entry.problem?.message ?? "Failed",
+    };
+    this.#announcer.textContent = words[entry.state];
+  }
+
+  get #atEnd(): boolean {
+    const { scrollHeight, scrollTop, clientHeight } = this.#log;
+    return scrollHeight - scrollTop - clientHeight < NEAR_END;
+  }
+
+  #scrollToEnd(): void {
+    this.#log.scrollTop = this.#log.scrollHeight;
+  }
+}
+
+const root = document.getElementById("app");
+if (root) {
+  new Page(root);
+}

@@ -1,0 +1,205 @@
+/** One editor window, as a person uses it. */
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import type { FrameLocator, Locator, Page } from "./playwright.ts";
+
+/** How often a key press or a click that the workbench may swallow is repeated. */
+const ATTEMPTS = 8;
+const MOMENT = 2_500;
+
+export class Window {
+  readonly page: Page;
+  readonly #workspace: string;
+  readonly #screenshotPath: (name: string) => string;
+
+  constructor(
+    page: Page,
+    workspace: string,
+    screenshotPath: (name: string) => string,
+  ) {
+    this.page = page;
+    this.#workspace = workspace;
+    this.#screenshotPath = screenshotPath;
+  }
+
+  /** The panel's page. */
+  get panel(): FrameLocator {
+    return this.page
+      .frameLocator("iframe.webview.ready")
+      .first()
+      .frameLocator("#active-frame");
+  }
+
+  /** The editor that has the focus. */
+  get editor(): Locator {
+    return this.page
+      .locator(".editor-group-container.active .editor-instance .monaco-editor")
+      .first();
+  }
+
+  get statusItem(): Locator {
+    return this.page.locator(
+      '.statusbar-item[id="ai-codegen-assistant.ai-codegen-assistant.aiAssistant.status"]',
+    );
+  }
+
+  async screenshot(name: string): Promise<void> {
+    await this.page.screenshot({ path: this.#screenshotPath(name) });
+  }
+
+  /** Opens a file of the workspace and waits until its language is known. */
+  async openFile(name: string): Promise<void> {
+    await this.page
+      .locator(".explorer-folders-view")
+      .getByText(name, { exact: true })
+      .dblclick();
+    await this.page.locator(".tab", { hasText: name }).waitFor();
+    await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
+  }
+
+  /** Waits until the status bar says something. */
+  async waitForStatus(text: string | RegExp): Promise<void> {
+    await this.statusItem.filter({ hasText: text }).waitFor();
+  }
+
+  /** Puts the cursor at a line and column, both counted from 1. */
+  async goTo(line: number, column = 1): Promise<void> {
+    await this.editor.click({ position: { x: 300, y: 5 } });
+    await this.page.keyboard.press("Control+g");
+    const input = this.page.locator(".quick-input-widget input.input");
+    await input.waitFor();
+    await input.fill(`:${line}:${column}`);
+    await this.page.keyboard.press("Enter");
+    await this.page
+      .locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` })
+      .waitFor();
+  }
+
+  /** Selects whole lines, both counted from 1 and included. */
+  async selectLines(first: number, last: number): Promise<void> {
+    await this.goTo(first);
+    for (let line = first; line < last; line += 1) {
+      await this.page.keyboard.press("Shift+ArrowDown");
+    }
+    await this.page.keyboard.press("Shift+End");
+    await this.page
+      .locator(".statusbar-item", { hasText: "selected" })
+      .waitFor();
+  }
+
+  /** Chooses an entry of the editor's context menu at a line of text. */
+  async contextMenu(lineText: string, entry: string): Promise<void> {
+    await this.#line(lineText).click({
+      button: "right",
+      position: { x: 20, y: 8 },
+    });
+    const item = this.page.locator(".monaco-menu .action-item", {
+      hasText: entry,
+    });
+    await item.waitFor();
+    await this.screenshot("menu");
+    await this.#until(async () => {
+      // A click within the menu's first moments is swallowed.
+      await item.hover();
+      await this.page.keyboard.press("Enter");
+      await item.waitFor({ state: "detached", timeout: MOMENT });
+    });
+  }
+
+  /** Chooses a code action at the cursor. */
+  async codeAction(title: string): Promise<void> {
+    const row = this.page.locator(".action-widget .monaco-list-row", {
+      hasText: title,
+    });
+    await this.#until(async () => {
+      await this.page.keyboard.press("Control+.");
+      await row.waitFor({ timeout: MOMENT }).catch(async (error: unknown) => {
+        await this.page.keyboard.press("Escape");
+        throw error;
+      });
+    });
+    await this.screenshot("code-actions");
+    // A pointer block lies over the list, so it is used by keyboard.
+    await this.#until(async () => {
+      if (!(await row.getAttribute("class"))?.split(" ").includes("focused")) {
+        await this.page.keyboard.press("ArrowDown");
+        throw new Error(`The code action ${title} cannot be reached.`);
+      }
+    });
+    await this.page.keyboard.press("Enter");
+  }
+
+  /** Runs a command by its title from the palette. */
+  async command(title: string): Promise<void> {
+    const input = this.page.locator(".quick-input-widget input.input");
+    await this.#until(async () => {
+      await this.page.keyboard.press("F1");
+      await input.waitFor({ timeout: MOMENT });
+    });
+    await input.fill(`>${title}`);
+    const row = this.page
+      .locator(".quick-input-list .monaco-list-row", { hasText: title })
+      .first();
+    await row.waitFor();
+    await this.page.keyboard.press("Enter");
+  }
+
+  notification(text: string | RegExp): Locator {
+    return this.page
+      .locator(".notification-list-item", { hasText: text })
+      .first();
+  }
+
+  /** Presses a button of a notification. */
+  async answer(text: string | RegExp, choice: string): Promise<void> {
+    const notification = this.notification(text);
+    await notification.waitFor();
+    await notification.hover();
+    await notification.locator(".monaco-button", { hasText: choice }).click();
+  }
+
+  /** Saves the file in front and returns what is on disk. */
+  async saved(name: string): Promise<string> {
+    await this.page.keyboard.press("Control+s");
+    await this.page
+      .locator(".tab.dirty", { hasText: name })
+      .waitFor({ state: "detached" });
+    return readFileSync(join(this.#workspace, name), "utf8");
+  }
+
+  /** The text of the editor in front, as far as it is visible. */
+  async visibleText(): Promise<string> {
+    const lines = await this.editor
+      .locator(".view-line")
+      .evaluateAll((elements) =>
+        elements
+          .map((element) => ({
+            top: Number.parseFloat((element as HTMLElement).style.top),
+            text: element.textContent,
+          }))
+          .sort((left, right) => left.top - right.top)
+          .map(({ text }) => text.replaceAll("\u00a0", " ")),
+      );
+    return lines.join("\n");
+  }
+
+  #line(text: string): Locator {
+    return this.editor.locator(".view-line", { hasText: text }).first();
+  }
+
+  /** Repeats an action that the workbench may swallow. */
+  async #until(action: () => Promise<void>): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await action();
+        return;
+      } catch (error) {
+        if (attempt === ATTEMPTS) {
+          throw error;
+        }
+      }
+    }
+  }
+}
