@@ -13,7 +13,8 @@ from core.messages import Intent
 
 _COMMENT = re.compile(r"^\s*(#|//|--|\"\"\"|''')")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
-_WORDS_READ = 12
+_READ = 1000
+"""Characters looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +29,13 @@ class Form:
     """Whether it ends with a question mark."""
     comment: bool
     """Whether it begins with the mark of a comment."""
+    words: int
+    """How many words it has."""
 
 
 def read_form(query: str) -> Form:
     """Return the form of a query."""
-    words = _words(query)
+    words = every = _words(query)
     while words and (polite := _match(words, _openings().polite)):
         rest = words[len(polite.split()) :]
         if not rest:
@@ -48,12 +51,12 @@ def read_form(query: str) -> Form:
         intent=intent,
         question=query.rstrip().endswith("?"),
         comment=bool(_COMMENT.match(query)),
+        words=len(every),
     )
 
 
 def _words(query: str) -> list[str]:
-    found = (match.group().lower().replace("\u2019", "'") for match in _WORD.finditer(query))
-    return [word for word, _ in zip(found, range(_WORDS_READ), strict=False)]
+    return [word.lower().replace("\u2019", "'") for word in _WORD.findall(query[:_READ])]
 
 
 def _match(words: Sequence[str], openings: frozenset[str]) -> str | None:

@@ -23,10 +23,12 @@ _SURE = 0.08
 
 # What each observation adds to the score of the intent it speaks for. Differences of cosines
 # between the routes are mostly between 0.05 and 0.25.
-_OPENER = 0.15
+_OPENER = 0.18
 _QUESTION_MARK = 0.05
 _COMMENT_MARK = 0.10
-_STATEMENT = 0.15
+_STATEMENT_SHORT, _STATEMENT_LONG = 0.06, 0.15
+_SHORT, _LONG = 6, 15
+"""Words. A short command may ask for anything, but nobody wants a paragraph without a question explained."""
 _SELECTION = 0.05
 
 
@@ -83,10 +85,15 @@ def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
     if form.question:
         found.append(_Evidence(Intent.EXPLAIN, _QUESTION_MARK, "it ends with a question mark"))
     if not form.question and (form.comment or form.intent is not Intent.EXPLAIN):
-        found.append(_Evidence(Intent.GENERATE, _STATEMENT, "it is no question"))
+        found.append(_Evidence(Intent.GENERATE, _statement_weight(form.words), "it is no question"))
     if has_selection:
         found.append(_Evidence(Intent.EXPLAIN, _SELECTION, "code is selected"))
     return found
+
+
+def _statement_weight(words: int) -> float:
+    length = min(1.0, max(0.0, (words - _SHORT) / (_LONG - _SHORT)))
+    return _STATEMENT_SHORT + length * (_STATEMENT_LONG - _STATEMENT_SHORT)
 
 
 def _sum(evidence: Sequence[_Evidence], intent: Intent) -> float:
