@@ -41,6 +41,11 @@ class DataFolders:
         return self.root / "conversations"
 
     @property
+    def evaluation(self) -> Path:
+        """Results of evaluations, case by case."""
+        return self.root / "evaluation"
+
+    @property
     def run(self) -> Path:
         """The running engine's lock and address; private to the user."""
         return self.root / "run"
