@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import logging.handlers
+import os
 import signal
 import time
 from pathlib import Path
@@ -26,7 +27,7 @@ from core.engine.endpoint import private_folder
 from core.engine.launch import ALREADY_RUNNING
 from core.engine.model_service import ModelService
 from core.engine.retrieval import Retrieval
-from core.engine.session import Session
+from core.engine.session import Greeting, Session
 from core.engine.status import StatusReport
 from core.errors import AssistantError
 from core.generation.generator import Generator
@@ -43,6 +44,9 @@ ANNOUNCE_EVERY = 0.05
 
 STATUS_EVERY = 5.0
 """Seconds after which the state is announced even if nothing has changed: memory, uptime."""
+
+CLOSE_TIMEOUT = 3.0
+"""Seconds the two threads get to finish; what must last is on the disk already."""
 
 
 class Engine:
@@ -90,13 +94,15 @@ class Engine:
                 task.cancel()
             for session in list(self._sessions):
                 await session.dismiss()
-            await asyncio.to_thread(self._models.close)
-            await asyncio.to_thread(self._retrieval.close)
+            threads = asyncio.gather(asyncio.to_thread(self._models.close), asyncio.to_thread(self._retrieval.close))
+            await asyncio.wait([threads], timeout=CLOSE_TIMEOUT)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = Session(reader, writer, self._dispatcher)
-        alone = not self._sessions
-        if not await session.greet(self._token, alone=alone):
+        greeting = await session.greet(self._token, alone=not self._sessions)
+        if greeting is Greeting.SUPERSEDED:
+            self._stopping.set()
+        if greeting is not Greeting.WELCOME:
             return
         self._sessions.add(session)
         log.info("client %s, %d in all", session.name, len(self._sessions))
@@ -157,6 +163,9 @@ def main(folders: DataFolders) -> int:
 
 async def _serve(folders: DataFolders) -> None:
     await Engine(folders).serve()
+    logging.shutdown()
+    # Not by returning: that would wait for threads, and one may be in a library that cannot be interrupted.
+    os._exit(0)
 
 
 def _log_to(path: Path) -> None:

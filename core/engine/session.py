@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from typing import Any
 
 from core import codec
@@ -30,6 +31,15 @@ Handle = Callable[["Session", str, dict[str, Any], RequestContext], Awaitable[An
 """Runs one request: session, method, params, context → result dataclass."""
 
 
+class Greeting(Enum):
+    """How a handshake has ended."""
+
+    WELCOME = auto()
+    REFUSED = auto()
+    SUPERSEDED = auto()
+    """The client is of another version and nobody else is here: the engine leaves for the client's own."""
+
+
 class Session:
     """Reads one client's requests, runs them at the same time, and answers each exactly once."""
 
@@ -42,8 +52,8 @@ class Session:
         self._handle = handle
         self._running: dict[int, tuple[asyncio.Task[None], CancelToken]] = {}
 
-    async def greet(self, token: str, *, alone: bool) -> bool:
-        """Shake hands; return whether the client may stay.
+    async def greet(self, token: str, *, alone: bool) -> Greeting:
+        """Shake hands.
 
         Args:
             token: The secret that it has to know.
@@ -57,15 +67,15 @@ class Session:
         if not isinstance(hello, dict) or not hmac.compare_digest(str(hello.get("token")).encode(), token.encode()):
             # Says nothing to somebody who does not know the secret.
             self._writer.close()
-            return False
+            return Greeting.REFUSED
         theirs = (hello.get("protocol"), hello.get("version"))
         if theirs != (PROTOCOL_VERSION, VERSION):
             self._refuse(str(hello.get("version")), leaving=alone)
-            return False
+            return Greeting.SUPERSEDED if alone else Greeting.REFUSED
         self.name = str(hello.get("name"))
         problems = self.configure(hello.get("settings") or {})
         self._send({"welcome": {"version": VERSION, "problems": problems}})
-        return True
+        return Greeting.WELCOME
 
     def configure(self, section: dict[str, Any]) -> list[str]:
         """Use other settings from the next request on; return what was wrong with them."""
