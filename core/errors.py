@@ -109,6 +109,12 @@ class DownloadFailed(AssistantError):
     code = "downloadFailed"
 
 
+class SandboxFailed(AssistantError):
+    """The sandbox could not be started, so the code was not run."""
+
+    code = "sandboxFailed"
+
+
 class EngineUnavailable(AssistantError):
     """The engine could not be started or reached, or died while it was working."""
 
