@@ -152,6 +152,9 @@ class KnowledgeBase:
     def update(self, request: UpdateTaskRequest) -> TaskDetails:
         """Change the given fields of a task; its earlier form becomes a version.
 
+        A built-in or imported task becomes one of the person's own by it, so that reading its
+        source again does not undo the change.
+
         Raises:
             NotFound: There is no such task.
             InvalidParams: A field is empty, too long or no text.
@@ -163,7 +166,9 @@ class KnowledgeBase:
             for name in ("description", "implementation", "tests", "language")
             if (value := getattr(request, name)) is not None
         }
-        task = replace(self._journal.get(request.task_id), **given, updated_at="", verified=False)
+        with self._lock:
+            before = self._journal.get(request.task_id)
+        task = replace(before, **given, updated_at="", verified=False, origin=Origin.TAUGHT)
         validation.check(task)
         with self._lock:
             self._store([task], self._embedder.embed([task.description]))
@@ -258,7 +263,7 @@ class KnowledgeBase:
         """Store tasks that differ from what is there; return how many were stored and how many not."""
         with self._lock:
             present = {task.id: task for task in self._journal.get_many([task.id for task in tasks])}
-        changed = [task for task in tasks if task.id not in present or not task.same_content(present[task.id])]
+        changed = [task for task in tasks if _is_news(task, present.get(task.id))]
         if changed:
             vectors = self._embedder.embed([task.description for task in changed])
             with self._lock:
@@ -295,6 +300,13 @@ class KnowledgeBase:
                 sequences = self._journal.reembed(zip(tasks, vectors, strict=True), self._embedder.fingerprint)
                 self._show(tasks, sequences, vectors)
             self._on_change()
+
+
+def _is_news(task: Task, present: Task | None) -> bool:
+    """Whether an imported task is to be stored: never over what the person has made of it."""
+    if present is None:
+        return True
+    return present.origin is task.origin and not task.same_content(present)
 
 
 def _own(folder: Path) -> FileLock:

@@ -53,8 +53,7 @@ def describe(code: str, name: str) -> str:
     functions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef) and node.name == name]
     if not functions:
         raise SyntaxError(f"there is no function {name!r}")
-    prose = _prose(_docstring(functions[-1]))
-    return prose or f"{name.replace('_', ' ').strip()}"
+    return prose(_docstring(functions[-1])) or f"{name.replace('_', ' ').strip()}"
 
 
 def _docstring(function: ast.FunctionDef) -> str:
@@ -65,8 +64,8 @@ def _docstring(function: ast.FunctionDef) -> str:
     return ""
 
 
-def _prose(docstring: str) -> str:
-    """Return the lines before the first example, joined; all lines if it starts with one."""
+def prose(docstring: str) -> str:
+    """Return the lines of a docstring before its first example, joined."""
     lines = [line.strip() for line in docstring.strip().splitlines()]
     kept: list[str] = []
     for line in lines:

@@ -1,23 +1,22 @@
-"""Reading solved tasks from files and data sets, and writing them to files."""
+"""Importing solved tasks from a source, and exporting them to a file."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from core import codec
 from core.cancellation import CancelToken
-from core.errors import AssistantError, InvalidParams, NotFound, StorageFailed
+from core.errors import AssistantError
 from core.knowledge import humaneval, validation
+from core.knowledge.sources import PROBLEM, Record, records, reporting
 from core.knowledge.task import Task
 from core.messages import Imported, Origin, Phase, PhaseName
 from core.models.interface import OnPhase
@@ -32,17 +31,6 @@ _DESCRIPTIONS = ("description", "text", "prompt", "instruction", "question")
 _IMPLEMENTATIONS = ("implementation", "code", "canonical_solution", "solution", "output", "response")
 _TESTS = ("tests", "test_list", "test")
 _IDS = ("taskId", "task_id", "id")
-
-
-@dataclass(slots=True)
-class _Record:
-    """One record of a source, before anybody knows whether it is a solved task."""
-
-    place: str
-    """Where it stands, for people."""
-    fields: Mapping[str, Any]
-    fraction: float | None
-    """How much of the source is read with it."""
 
 
 @dataclass(slots=True)
@@ -65,21 +53,20 @@ def run(source: str, origin: Origin, store: Store, on_phase: OnPhase, token: Can
     cancelled or failed goes on where it was.
 
     Args:
-        source: Path of a JSON-lines file (`.jsonl`, `.jsonl.gz`).
+        source: What `sources.records` reads.
         origin: Where the tasks are said to come from.
         store: Stores a batch.
         on_phase: Told how far the import is.
         token: Checked before each batch; what was stored by then stays.
 
     Raises:
-        NotFound: There is no such source.
-        InvalidParams: The source is of no known kind.
+        NotFound, InvalidParams, DownloadFailed: The source is not there or of no known kind.
         StorageFailed: The store or the source cannot be used.
         Cancelled: The token was set.
     """
     tally = _Tally()
-    records = _records(source)
-    while batch := list(islice(records, _BATCH)):
+    found = records(source)
+    while batch := list(islice(found, _BATCH)):
         token.raise_if_cancelled()
         tasks = {task.id: task for record in batch if (task := _read(record, origin, tally))}
         added, unchanged = store(list(tasks.values()))
@@ -103,7 +90,7 @@ def write(path: Path, tasks: Iterable[Task]) -> int:
         StorageFailed: The file cannot be written; one that was there before is as it was.
     """
     count = 0
-    with _reporting(path):
+    with reporting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
             try:
@@ -119,39 +106,9 @@ def write(path: Path, tasks: Iterable[Task]) -> int:
     return count
 
 
-def _records(source: str) -> Iterator[_Record]:
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise NotFound(f"There is no file {source!r} to import.")
-    if not path.name.endswith((".jsonl", ".jsonl.gz")):
-        raise InvalidParams("source", f"{path.name} is no source of tasks; give a file ending in .jsonl or .jsonl.gz")
-    return _json_lines(path)
-
-
-def _json_lines(path: Path) -> Iterator[_Record]:
-    with _reporting(path), path.open("rb") as raw:
-        size = max(1, path.stat().st_size)
-        lines: IO[bytes] = gzip.open(raw) if path.suffix == ".gz" else raw  # type: ignore[assignment]  # noqa: SIM115 - `raw` is closed
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _Record(f"{path.name}:{number}", _parse(line), min(1.0, raw.tell() / size))
-
-
-def _parse(line: bytes) -> Mapping[str, Any]:
-    """Return the object on a line; what is wrong with it stands under the key `problem`."""
-    try:
-        value = json.loads(line)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        return {_PROBLEM: f"not JSON: {error}"}
-    return value if isinstance(value, dict) else {_PROBLEM: "not a JSON object"}
-
-
-_PROBLEM = "\0problem"
-
-
-def _read(record: _Record, origin: Origin, tally: _Tally) -> Task | None:
+def _read(record: Record, origin: Origin, tally: _Tally) -> Task | None:
     """Return the record's task, or count it as skipped."""
-    if problem := record.fields.get(_PROBLEM):
+    if problem := record.fields.get(PROBLEM):
         tally.skip(record.place, problem)
         return None
     try:
@@ -167,6 +124,7 @@ def _read(record: _Record, origin: Origin, tally: _Tally) -> Task | None:
 
 
 def _to_task(fields: Mapping[str, Any], origin: Origin) -> Task:
+    """Read a record: one of HumanEval, one of our own exports, or one with fields of the usual names."""
     if {"prompt", "canonical_solution", "entry_point", "test"} <= fields.keys():
         return humaneval.to_task(fields, origin)
     description = _first(fields, _DESCRIPTIONS)
@@ -182,8 +140,11 @@ def _to_task(fields: Mapping[str, Any], origin: Origin) -> Task:
         implementation=implementation,
         tests=tests,
         language=str(fields.get("language") or "python"),
-        origin=origin,
+        origin=Origin(fields["origin"]) if fields.get("origin") in set(Origin) else origin,
+        metadata={str(key): str(value) for key, value in (fields.get("metadata") or {}).items()},
         created_at=str(fields.get("createdAt") or ""),
+        updated_at=str(fields.get("updatedAt") or ""),
+        verified=fields.get("verified") is True,
     )
 
 
@@ -192,11 +153,3 @@ def _first(fields: Mapping[str, Any], names: Sequence[str]) -> str:
         if isinstance(fields.get(name), str):
             return str(fields[name])
     raise KeyError(names[0])
-
-
-@contextmanager
-def _reporting(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, EOFError) as error:
-        raise StorageFailed(f"{path} cannot be read or written: {error}.", path=str(path)) from error
