@@ -35,6 +35,7 @@ from core.models.installer import Installer
 from core.models.registry import ModelRegistry
 from core.models.worker import ModelWorker
 from core.paths import DataFolders
+from core.settings import Settings
 from core.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Engine:
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._last_use = time.monotonic()
+        self._idle_limit = Settings().engine_idle
         self._token = ""
         registry = ModelRegistry(folders)
         self._retrieval = Retrieval(folders, registry, self._on_change)
@@ -99,7 +101,7 @@ class Engine:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = Session(reader, writer, self._dispatcher)
-        greeting = await session.greet(self._token, alone=not self._sessions)
+        greeting = await session.greet(self._token, alone=lambda: not self._sessions)
         if greeting is Greeting.SUPERSEDED:
             self._stopping.set()
         if greeting is not Greeting.WELCOME:
@@ -113,7 +115,9 @@ class Engine:
         finally:
             warming.cancel()
             self._sessions.discard(session)
+            self._last_use, self._idle_limit = time.monotonic(), session.settings.engine_idle
             log.info("client %s left, %d remain", session.name, len(self._sessions))
+            await session.end()
 
     async def _warm_up(self, session: Session) -> None:
         """Open the embedder and the knowledge before the first question needs them."""
@@ -138,15 +142,11 @@ class Engine:
             session.send_state(self._report.status(session.settings, clients=len(self._sessions)))
 
     async def _leave_when_idle(self) -> None:
-        idle_limit = 900.0
-        while True:
+        """Leave once no client has been here for as long as the last one's settings say."""
+        while self._sessions or time.monotonic() - self._last_use < self._idle_limit:
             await asyncio.sleep(1.0)
-            if self._sessions:
-                self._last_use = time.monotonic()
-                idle_limit = max(session.settings.engine_idle for session in self._sessions)
-            elif time.monotonic() - self._last_use > idle_limit:
-                log.info("nobody has needed the engine for %.0f s", idle_limit)
-                self._stopping.set()
+        log.info("nobody has needed the engine for %.0f s", self._idle_limit)
+        self._stopping.set()
 
 
 def main(folders: DataFolders) -> int:

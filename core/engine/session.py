@@ -52,12 +52,12 @@ class Session:
         self._handle = handle
         self._running: dict[int, tuple[asyncio.Task[None], CancelToken]] = {}
 
-    async def greet(self, token: str, *, alone: bool) -> Greeting:
+    async def greet(self, token: str, alone: Callable[[], bool]) -> Greeting:
         """Shake hands.
 
         Args:
             token: The secret that it has to know.
-            alone: Whether it is the only client, so that the engine can leave for a newer one.
+            alone: Says whether it is the only client, so that the engine can leave for a newer one.
         """
         try:
             message = await asyncio.wait_for(wire.read(self._reader), HANDSHAKE_TIMEOUT)
@@ -70,8 +70,9 @@ class Session:
             return Greeting.REFUSED
         theirs = (hello.get("protocol"), hello.get("version"))
         if theirs != (PROTOCOL_VERSION, VERSION):
-            self._refuse(str(hello.get("version")), leaving=alone)
-            return Greeting.SUPERSEDED if alone else Greeting.REFUSED
+            leaving = alone()
+            self._refuse(str(hello.get("version")), leaving=leaving)
+            return Greeting.SUPERSEDED if leaving else Greeting.REFUSED
         self.name = str(hello.get("name"))
         problems = self.configure(hello.get("settings") or {})
         self._send({"welcome": {"version": VERSION, "problems": problems}})
@@ -83,17 +84,19 @@ class Session:
         return problems
 
     async def run(self) -> None:
-        """Serve until the client has gone; then drop what it was waiting for."""
+        """Serve until the client has gone."""
         try:
             while (message := await wire.read(self._reader)) is not None:
                 self._receive(message)
         except EngineUnavailable as error:
             log.warning("client %s: %s", self.name, error)
-        finally:
-            for task, token in list(self._running.values()):
-                token.cancel()
-                task.cancel()
-            await self._close()
+
+    async def end(self) -> None:
+        """Drop what the client was waiting for."""
+        for task, token in list(self._running.values()):
+            token.cancel()
+            task.cancel()
+        await self._close()
 
     def send_state(self, status: Status) -> None:
         """Tell the client how things stand."""
