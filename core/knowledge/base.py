@@ -143,7 +143,9 @@ class KnowledgeBase:
         validation.check(task)
         with self._lock:
             near = self.search(task.description, vector, limit=_SIMILAR_TASKS + 1, language=task.language)
-            self._store([task], vector[np.newaxis])
+            present = self._journal.get_many([task.id])
+            if not present or present[0].forgotten or not present[0].same_content(task):
+                self._store([task], vector[np.newaxis])
         self._on_change()
         similar = [match.to_message() for match in near if match.task.id != task.id]
         known = self.thresholds().known
@@ -219,6 +221,15 @@ class KnowledgeBase:
         with self._lock:
             return self._journal.get(task_id).details()
 
+    def versions(self, task_id: str) -> list[TaskDetails]:
+        """Return the earlier forms of a task, the latest first.
+
+        Raises:
+            NotFound: There is no such task.
+        """
+        with self._lock:
+            return [task.details() for task in self._journal.versions(task_id)]
+
     def tasks(self, request: TasksRequest, vector: Vectors | None) -> TaskList:
         """List tasks: by similarity to `request.query` (whose embedding is `vector`), else newest first."""
         with self._lock:
@@ -243,6 +254,10 @@ class KnowledgeBase:
         return KnowledgeInfo(
             count=len(self._table), path=str(self._folder), state=self._keeper.state, detail=self._keeper.detail
         )
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until the index has everything or has failed; return False after `timeout` seconds."""
+        return self._keeper.settle(timeout)
 
     # --- inside ---------------------------------------------------------------------------
 
