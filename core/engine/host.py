@@ -143,8 +143,10 @@ class Engine:
 
     async def _leave_when_idle(self) -> None:
         """Leave once no client has been here for as long as the last one's settings say."""
-        while self._sessions or time.monotonic() - self._last_use < self._idle_limit:
+        while True:
             await asyncio.sleep(1.0)
+            if not self._sessions and time.monotonic() - self._last_use > self._idle_limit:
+                break
         log.info("nobody has needed the engine for %.0f s", self._idle_limit)
         self._stopping.set()
 
