@@ -13,12 +13,12 @@ from pathlib import Path
 
 from cli.context import Context
 from cli.demo.editor import Editor
-from cli.demo.home import make_demo_home, remove_demo_home
 from cli.demo.story import Story
 from cli.engine import stop_engine
 from cli.output import open_output
 from cli.parser import Commands, add_command
 from cli.reports import DemoReport
+from core.engine.temporary_home import make_temporary_home, remove_temporary_home
 from core.errors import AssistantError
 from core.messages import Action, Models, ModelSetInfo, ModelsRequest
 from core.models.registry import ModelRegistry
@@ -32,7 +32,7 @@ their explanations are poor. How to get real answers is said at the end."""
 
 _STARTER = "starter"
 
-_DEMO_SETTINGS = {"explainMaxTokens": 64, "generateMaxTokens": 64}
+_DEMO_SETTINGS = {"explainMaxTokens": 64, "generateMaxTokens": 48}
 """Short answers keep the demo short on a slow processor."""
 
 
@@ -49,7 +49,7 @@ def run(context: Context) -> DemoReport:
     told = io.StringIO() if as_json else sys.stdout
     context = dataclasses.replace(
         context,
-        folders=make_demo_home(context.folders),
+        folders=make_temporary_home(context.folders, "demo"),
         settings=_DEMO_SETTINGS | context.settings,
         output=open_output(as_json=as_json, out=told, notes=told),
     )
@@ -61,7 +61,7 @@ def run(context: Context) -> DemoReport:
         with contextlib.suppress(AssistantError):
             stop_engine(context.folders, context.connect)
         if passed:
-            remove_demo_home(context.folders)
+            remove_temporary_home(context.folders)
     return DemoReport(
         passed=passed,
         seconds=time.monotonic() - start,

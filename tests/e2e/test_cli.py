@@ -209,6 +209,16 @@ def test_doctor_finds_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     assert {"engine"} <= {check["name"] for check in report["checks"] if check["verdict"] == "problem"}
 
 
+def test_the_demo_does_what_it_claims_and_touches_nothing_of_the_persons(home: Path) -> None:
+    before = run_json(home, "tasks", "list")
+    report = run_json(home, "demo")
+    assert report["passed"]
+    assert [step["title"] for step in report["steps"]][-1] == "Durable"
+    assert "kept" not in report
+    assert run_json(home, "tasks", "list") == before
+    assert run_json(home, "conversations", "list")["conversations"] == []
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + 120
