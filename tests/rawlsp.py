@@ -13,7 +13,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-LIMIT = 120
+LIMIT = 240
 """Seconds; whatever takes longer hangs."""
 
 START = (sys.executable, "-c", "import sys; from server.app import serve; sys.exit(serve())")
