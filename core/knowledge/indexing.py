@@ -244,7 +244,8 @@ class IndexKeeper:
 
     def _feed(self, index: OpenIndex, some: list[str]) -> None:
         ids, sequences, vectors = self._table.rows(some)
-        index.upsert(ids, sequences, vectors)
+        if ids:
+            index.upsert(ids, sequences, vectors)
         index.delete([one for one in some if one not in ids])
         with self._lock:
             # What changed while it was being indexed stays pending.
