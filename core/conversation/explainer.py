@@ -18,7 +18,7 @@ from core.conversation.memory import Summary
 from core.conversation.prompts import DEFAULT_QUESTION, SYSTEM
 from core.errors import InvalidParams
 from core.messages import ExplainRequest, Explanation, Role, Timings, Tokens, Turn
-from core.models.interface import JobTimes, ModelJob, ModelRunner, OnPhase, SamplingParams
+from core.models.interface import CountTokens, JobTimes, ModelJob, ModelRunner, OnPhase, SamplingParams
 from core.models.registry import ModelRegistry
 from core.models.reply import collect
 from core.models.worker import ModelWorker
@@ -167,7 +167,7 @@ class _Limits:
         return cls(prompt=min(settings.conversation_tokens or room, room), reply=reply)
 
 
-def _counter(runner: ModelRunner) -> memory.Count:
+def _counter(runner: ModelRunner) -> CountTokens:
     return lambda messages: len(runner.encode_chat(messages))
 
 

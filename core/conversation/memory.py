@@ -19,10 +19,7 @@ from dataclasses import dataclass
 from core.conversation import prompts
 from core.errors import ContextTooLong
 from core.messages import CodeSelection, MemoryUse, Turn
-from core.models.interface import ChatMessage
-
-Count = Callable[[Sequence[ChatMessage]], int]
-"""Tokens of a rendered chat, template included: `len(runner.encode_chat(messages))`."""
+from core.models.interface import ChatMessage, CountTokens
 
 SUMMARY_TOKENS = 256
 """The longest summary, where the limit of the prompt allows it."""
@@ -67,7 +64,7 @@ def plan_prompt(
     question: str,
     selection: CodeSelection | None,
     *,
-    count: Count,
+    count: CountTokens,
     limit: int,
 ) -> PromptPlan:
     """Choose what stands in the prompt of a question.
@@ -110,7 +107,7 @@ def plan_prompt(
 
 
 def plan_summary(
-    system: str, summary: Summary | None, turns: Sequence[Turn], *, count: Count, limit: int
+    system: str, summary: Summary | None, turns: Sequence[Turn], *, count: CountTokens, limit: int
 ) -> SummaryPlan | None:
     """Return how to summarise the turns that leave the prompt, or None if none do.
 
@@ -152,7 +149,7 @@ class _Exchange:
 class _Meter:
     """Measures what messages add to a prompt that begins with `head`."""
 
-    def __init__(self, head: ChatMessage, count: Count) -> None:
+    def __init__(self, head: ChatMessage, count: CountTokens) -> None:
         self.head = head
         self._count = count
         self.base = count([head, _EMPTY])
@@ -294,7 +291,7 @@ def _shows_code(exchanges: Sequence[_Exchange]) -> Iterator[bool]:
 
 
 def _summary_step(
-    summary: Summary | None, turns: Sequence[Turn], *, count: Count, max_tokens: int, limit: int
+    summary: Summary | None, turns: Sequence[Turn], *, count: CountTokens, max_tokens: int, limit: int
 ) -> SummaryPlan | None:
     """Put as many of the turns as fit into one summariser's prompt.
 

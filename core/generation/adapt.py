@@ -11,13 +11,13 @@ import ast
 import io
 import re
 import tokenize
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.generation.contradiction import contradict
 from core.generation.rename import RenameRefused, rename_global, rename_parameters
 from core.generation.signature import Signature, asked_signature
+from core.generation.syntax import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,10 @@ def adapt(asked: str, implementation: str) -> Adaptation:
     """Fit a stored Python implementation to a description.
 
     The name that the description asks for replaces that of the entry point, and its parameters
-    replace the stored ones by position; all else stays byte for byte. A change that could alter
+    replace the stored ones by position; all else stays byte for byte, line ends apart. A change that could alter
     what the code does is left undone, and said to be.
     """
+    implementation = implementation.replace("\r\n", "\n")
     signature = asked_signature(asked)
     entry = entry_point(implementation)
     if signature is None or entry is None:
@@ -59,7 +60,7 @@ def entry_point(implementation: str) -> ast.FunctionDef | ast.AsyncFunctionDef |
 
     Functions come before classes, which mostly are their helpers.
     """
-    tree = _parse(implementation)
+    tree = parse(implementation)
     if tree is None:
         return None
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -72,15 +73,6 @@ def entry_point(implementation: str) -> ast.FunctionDef | ast.AsyncFunctionDef |
 
 def _uses(node: ast.AST, name: str) -> bool:
     return any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node))
-
-
-def _parse(source: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def _fit_name(code: str, old: str, new: str) -> tuple[str, tuple[str, ...]]:

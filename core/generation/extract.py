@@ -11,9 +11,10 @@ import ast
 import io
 import re
 import tokenize
-import warnings
 from dataclasses import dataclass, field
 from enum import Enum, auto
+
+from core.generation.syntax import parse
 
 _OPENING = re.compile(r"(?P<indent> *)(?P<marker>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^`]*")
 _DEFINITION = re.compile(r"(?:async\s+def|def|class)\s+(\w+)")
@@ -200,15 +201,15 @@ class StreamingExtractor:
     def _likeliest(self) -> str:
         """Choose when no block has proved itself."""
         if not self._candidates:
-            return _bare(self._prose) if self._language == "python" else "\n".join(self._prose).strip("\n")
+            return _bare(self._prose) if self._language == "python" else _joined(self._prose)
         best = max(self._candidates, key=self._likelihood)
-        return self._text(best).strip("\n")
+        return _joined(self._text(best).split("\n"))
 
     def _likelihood(self, block: _Block) -> tuple[bool, ...]:
         if self._language != "python":
             return (block.fitting,)
         defined = [found[1] for line in block.lines if (found := _DEFINITION.match(line))]
-        return block.fitting, self._name in defined, bool(defined), _parses(self._text(block))
+        return block.fitting, self._name in defined, bool(defined), parse(self._text(block)) is not None
 
     def _text(self, block: _Block) -> str:
         """Return a block as code: of an interactive session, what was typed."""
@@ -242,9 +243,10 @@ def _is_statement(line: str) -> bool:
     if re.match(r"(?:else|elif|except|finally|try|case)\b.*:|@\w|#|[)\]}]", line):
         return True
     for text in (line, f"{line}\n    pass"):
-        body = _body(text)
-        if body:
-            return not isinstance(body[0], ast.Expr) or isinstance(body[0].value, (ast.Call, ast.Constant, ast.Await))
+        tree = parse(text)
+        if tree and tree.body:
+            first = tree.body[0]
+            return not isinstance(first, ast.Expr) or isinstance(first.value, (ast.Call, ast.Constant, ast.Await))
     opens = re.match(r"[A-Za-z_][\w.]*(?:\[.*\])?\s*(?:[-+*/|&%^@]?=|\()", line)
     return opens is not None and _unfinished([line]) is not None
 
@@ -257,23 +259,16 @@ def _bare(lines: list[str]) -> str:
             kept.append(line)
         elif kept:
             break
-    text = "\n".join(kept).strip("\n")
-    return text if _parses(text) else ""
+    text = _joined(kept)
+    return text if parse(text) else ""
+
+
+def _joined(lines: list[str]) -> str:
+    """Return lines as text, without blank ones at either end."""
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    return "\n".join(lines[filled[0] : filled[-1] + 1]) if filled else ""
 
 
 def _is_session(lines: list[str]) -> bool:
     first = next((line for line in lines if line.strip()), "")
     return _SESSION.match(first) is not None
-
-
-def _parses(text: str) -> bool:
-    return _body(text) is not None
-
-
-def _body(text: str) -> list[ast.stmt] | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None

@@ -6,15 +6,12 @@ them: even a very small model goes on in the same manner, and copies what fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.conversation.prompts import fenced
 from core.errors import ContextTooLong
-from core.models.interface import ChatMessage
-
-Count = Callable[[Sequence[ChatMessage]], int]
-"""Tokens of a rendered chat, template included: `len(runner.encode_chat(messages))`."""
+from core.models.interface import ChatMessage, CountTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,7 @@ class GenerationPlan:
 
 
 def plan_generation(
-    prompt: str, solutions: Sequence[Solution], language: str, *, count: Count, limit: int
+    prompt: str, solutions: Sequence[Solution], language: str, *, count: CountTokens, limit: int
 ) -> GenerationPlan:
     """Choose the solutions that stand in the prompt: as many as fit, the most similar first.
 

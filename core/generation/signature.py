@@ -6,8 +6,9 @@ import ast
 import builtins
 import keyword
 import re
-import warnings
 from dataclasses import dataclass
+
+from core.generation.syntax import parse
 
 _NAME = r"([A-Za-z_]\w*)"
 _KIND = r"(?:function|method|class|routine|helper|generator|coroutine|procedure|subroutine)"
@@ -63,14 +64,7 @@ def _parameters(rest: str) -> tuple[str, ...] | None:
     if not rest.startswith("("):
         return None
     for found in re.finditer(r"\)", rest):
-        header = f"def f{rest[: found.end()]}: ..."
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                (function,) = ast.parse(header).body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        assert isinstance(function, ast.FunctionDef)
-        given = function.args
-        return tuple(one.arg for one in (*given.posonlyargs, *given.args))
+        tree = parse(f"def f{rest[: found.end()]}: ...")
+        if tree and isinstance(function := tree.body[0], ast.FunctionDef):
+            return tuple(one.arg for one in (*function.args.posonlyargs, *function.args.args))
     return None

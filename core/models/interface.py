@@ -16,7 +16,7 @@ from core.settings import Device, Precision
 T_co = TypeVar("T_co", covariant=True)
 
 OnPhase = Callable[[Phase], None]
-"""Called on the model thread; must return at once."""
+"""Called on the model thread, and for `queued` on the thread that hands in the job; must return at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,10 @@ class ChatMessage:
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+CountTokens = Callable[[Sequence[ChatMessage]], int]
+"""Tokens of a whole chat, template included: `len(runner.encode_chat(messages))`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
