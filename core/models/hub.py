@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -61,12 +62,13 @@ def download_dataset(repo: str, revision: str, target: Path, split: str) -> None
     """Download a split of a data set and write it as gzipped JSON lines."""
     import datasets  # noqa: PLC0415 - heavy, and an error here is reported
 
-    rows = datasets.load_dataset(repo, split=split, revision=revision)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(target, "wt", encoding="utf-8") as out:
-        for done, row in enumerate(rows, start=1):
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            report_progress(done, len(rows))
+    with tempfile.TemporaryDirectory(dir=target.parent) as cache:
+        rows = datasets.load_dataset(repo, split=split, revision=revision, cache_dir=cache)
+        with gzip.open(target, "wt", encoding="utf-8") as out:
+            for done, row in enumerate(rows, start=1):
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                report_progress(done, len(rows))
 
 
 def _require_weights(repo: str, files: list[RepoSibling]) -> None:

@@ -46,9 +46,13 @@ class TorchBackend:
     """Loads transformers models with torch; implements `core.models.worker.Backend`."""
 
     def __init__(self) -> None:
-        """Leave one core to the editor."""
+        """Leave one core to the editor.
+
+        With a thread on every core, each step waits for whichever thread lost its core to another
+        program: on two busy cores that made decoding many times slower than one thread alone.
+        """
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+        torch.set_num_threads(max(1, _count_cores() - 1))
 
     def measure(self) -> list[DeviceMemory]:
         """Return the devices of this machine with their memory as it is now, fastest first."""
@@ -84,6 +88,13 @@ class TorchBackend:
             torch.cuda.empty_cache()
         if torch.backends.mps.is_available():
             torch.mps.empty_cache()
+
+
+def _count_cores() -> int:
+    """Return how many cores this process may use, which is fewer than there are in a container."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _measure_cuda() -> Iterator[DeviceMemory]:

@@ -128,13 +128,11 @@ class ModelRegistry:
         return read_manifest(self.folder(item))
 
     def _describe(self, role: Role, model: str) -> ModelInfo:
-        info = ModelInfo(role=role, name=model, state=ModelState.ABSENT)
         try:
             folder = self.locate(model)
         except (ModelMissing, ModelDamaged, InvalidParams) as error:
-            return ModelInfo(role=role, name=model, state=info.state, installed=False, detail=error.message)
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        return ModelInfo(role=role, name=model, state=info.state, bytes=size)
+            return ModelInfo(role=role, name=model, state=ModelState.ABSENT, installed=False, detail=error.message)
+        return ModelInfo(role=role, name=model, state=ModelState.ABSENT, bytes=_size(folder))
 
     def _sets_with(self, item: ItemSpec) -> Iterator[str]:
         """Yield the sets that bring an item, the smallest first."""
@@ -148,6 +146,13 @@ class ModelRegistry:
         if isinstance(item.source, FileSource) and not Path(item.source.path).is_file():
             return f"There is no GGUF file {item.source.path}."
         return f"The model {item.name} is not on this machine. Bring it with: {self._pull_command(item)}"
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes on disk of a model's folder."""
+    if manifest := read_manifest(folder):
+        return sum(record.bytes for record in manifest.files.values())
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
 
 
 def _normalise(reference: str, field: str) -> str:

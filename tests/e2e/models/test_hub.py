@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import threading
@@ -15,8 +16,10 @@ import pytest
 from core.cancellation import CancelToken
 from core.errors import DownloadFailed
 from core.messages import Phase
+from core.models.fetch import fetch_dataset
 from core.models.installer import Installer
 from core.models.registry import ModelRegistry
+from core.models.spec import DatasetSource
 from core.paths import DataFolders
 
 pytestmark = pytest.mark.e2e
@@ -183,3 +186,18 @@ def test_hub_that_cannot_be_reached(registry: ModelRegistry, monkeypatch: pytest
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     with pytest.raises(DownloadFailed, match=r"Check the name and the network"):
         pull(registry)
+
+
+def test_split_of_a_data_set_becomes_json_lines(tmp_path: Path) -> None:
+    """`datasets` reads a folder as it reads a repository."""
+    rows = [{"task_id": "T/1", "prompt": "def f():\n"}, {"task_id": "T/2", "prompt": "naïve 🙂"}]
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = DatasetSource(repo=str(tmp_path / "source"), split="test")
+    target = tmp_path / "target"
+    fractions: list[float] = []
+    fetch_dataset(source, target, "tasks.jsonl.gz", fractions.append, CancelToken())
+    lines = gzip.decompress((target / "tasks.jsonl.gz").read_bytes()).decode().splitlines()
+    assert [json.loads(line) for line in lines] == rows
+    assert fractions == [0.5, 1.0]
+    assert [one.name for one in target.iterdir()] == ["tasks.jsonl.gz"]
