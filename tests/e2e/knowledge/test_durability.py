@@ -1,0 +1,173 @@
+"""The knowledge base with its real index: what is taught is never lost, whatever happens to the processes and files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fakes.word_embedder import WordEmbedder
+
+from core.knowledge.base import KnowledgeBase
+from core.messages import TeachRequest
+
+pytestmark = pytest.mark.e2e
+
+PATIENCE = 120
+ROOT = Path(__file__).parents[3]
+TEACH_FOREVER = """
+import sys
+from pathlib import Path
+from core.knowledge.base import KnowledgeBase
+from core.messages import TeachRequest
+from fakes.word_embedder import WordEmbedder
+
+embedder = WordEmbedder()
+base = KnowledgeBase.open(Path(sys.argv[1]), embedder, lambda: None)
+if sys.argv[2] == "indexed":
+    base.settle(120)
+number = 0
+while True:
+    description = f"task about topic{number}"
+    base.teach(TeachRequest(description=description, implementation="x = 1"), embedder.embed([description])[0])
+    print(number, flush=True)
+    number += 1
+"""
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[KnowledgeBase]:
+    base = KnowledgeBase.open(folder, WordEmbedder(), lambda: None)
+    try:
+        yield base
+    finally:
+        base.close()
+
+
+def teach(base: KnowledgeBase, numbers: range) -> None:
+    embedder = WordEmbedder()
+    for number in numbers:
+        description = f"task about topic{number}"
+        base.teach(TeachRequest(description=description, implementation="x = 1"), embedder.embed([description])[0])
+
+
+def assert_all_found(base: KnowledgeBase, count: int) -> None:
+    embedder = WordEmbedder()
+    for number in range(count):
+        query = f"task about topic{number}"
+        found = base.search(query, embedder.embed([query])[0], limit=1)
+        assert found, query
+        assert found[0].task.description == query
+    assert base.info().count == count
+
+
+@pytest.mark.parametrize("state", ["starting", "indexed"])
+def test_killed_right_after_an_acknowledgement_nothing_acknowledged_is_lost(tmp_path: Path, state: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    child = subprocess.Popen(
+        [sys.executable, "-c", TEACH_FOREVER, str(tmp_path), state], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert child.stdout is not None
+    acknowledged = next(int(line) for line in child.stdout if int(line) >= 60)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    with opened(tmp_path) as base:
+        assert base.info().count > acknowledged
+        assert_all_found(base, base.info().count)
+        assert base.settle(PATIENCE)
+        assert base.info().state == "ready"
+        assert_all_found(base, base.info().count)
+
+
+def _delete(index: Path) -> None:
+    shutil.rmtree(index)
+
+
+def _truncate(index: Path) -> None:
+    for path in index.rglob("*"):
+        if path.is_file():
+            os.truncate(path, path.stat().st_size // 2)
+
+
+def _scribble(index: Path) -> None:
+    for path in index.rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"\xa5" * path.stat().st_size)
+
+
+def _empty_database(index: Path) -> None:
+    next(index.rglob("chroma.sqlite3")).unlink()
+
+
+def _point_nowhere(index: Path) -> None:
+    (index / "current").write_text("../../elsewhere")
+
+
+@pytest.mark.parametrize("damage", [_delete, _truncate, _scribble, _empty_database, _point_nowhere])
+def test_a_damaged_index_is_built_anew_and_everything_is_found_meanwhile(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    with opened(tmp_path) as base:
+        teach(base, range(120))
+        assert base.settle(PATIENCE)
+        assert base.info().state == "ready"
+    damage(tmp_path / "index")
+    with opened(tmp_path) as base:
+        assert_all_found(base, 120)
+        assert base.settle(PATIENCE)
+        assert base.info().state == "ready", base.info().detail
+        assert_all_found(base, 120)
+
+
+def test_an_index_older_than_the_journal_catches_up(tmp_path: Path) -> None:
+    with opened(tmp_path) as base:
+        teach(base, range(60))
+        assert base.settle(PATIENCE)
+    shutil.copytree(tmp_path / "index", tmp_path / "backup")
+    with opened(tmp_path) as base:
+        teach(base, range(60, 90))
+        base.forget(
+            base.search("task about topic7", WordEmbedder().embed(["task about topic7"])[0], limit=1)[0].task.id
+        )
+        assert base.settle(PATIENCE)
+    shutil.rmtree(tmp_path / "index")
+    (tmp_path / "backup").rename(tmp_path / "index")
+    with opened(tmp_path) as base:
+        assert base.settle(PATIENCE)
+        assert base.info().state == "ready"
+        assert base.info().count == 89
+        embedder = WordEmbedder()
+        found = [
+            base.search(q, embedder.embed([q])[0], limit=1)[0] for q in ("task about topic88", "task about topic7")
+        ]
+        assert found[0].task.description == "task about topic88"
+        assert found[1].task.description != "task about topic7"
+
+
+def test_an_index_that_breaks_while_it_is_open_is_replaced(tmp_path: Path) -> None:
+    with opened(tmp_path) as base:
+        teach(base, range(60))
+        assert base.settle(PATIENCE)
+        index = base._keeper._index
+        assert index is not None
+        index.close()  # every later call of it raises
+        assert_all_found(base, 60)
+        assert base.settle(PATIENCE)
+        assert base.info().state == "ready"
+        assert_all_found(base, 60)
+
+
+def test_an_index_that_cannot_be_made_leaves_exact_search_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "index").write_text("a file is in the way")
+    with opened(tmp_path) as base:
+        teach(base, range(30))
+        assert base.settle(PATIENCE)
+        assert base.info().state == "failed"
+        assert "exact search" in str(base.info().detail)
+        assert_all_found(base, 30)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.messages import Intent
+from core.routing.form import read_form
+
+
+@pytest.mark.parametrize(
+    ("query", "opener", "intent"),
+    [
+        ("Why is this slow?", "why", Intent.EXPLAIN),
+        ("Could you please explain line 3", "explain", Intent.EXPLAIN),
+        ("can you write a class", "write", Intent.GENERATE),
+        ("I don\u2019t understand this", "i don't understand", Intent.EXPLAIN),
+        ("give me a summary of this", "summary", Intent.EXPLAIN),
+        ("Give me a function that sorts", "function", Intent.GENERATE),
+        ("sort the list", None, None),
+        ("please", None, None),
+        ("", None, None),
+    ],
+)
+def test_first_words_tell_the_intent(query: str, opener: str | None, intent: Intent | None) -> None:
+    form = read_form(query)
+    assert (form.opener, form.intent) == (opener, intent)
+
+
+def test_marks_are_seen() -> None:
+    assert read_form("  # is it prime?").comment
+    assert read_form("is it prime? ").question
+    assert not read_form("the number # of words").comment
+
+
+@given(st.text())
+def test_any_text_has_a_form(text: str) -> None:
+    assert read_form(text).words >= 0
