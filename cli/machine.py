@@ -68,6 +68,8 @@ def needed_packages() -> dict[str, str]:
 
 def find_write_problem(folder: Path) -> str | None:
     """Return why files cannot be written below a folder, or `None` if they can."""
+    if folder.exists() and not folder.is_dir():
+        return f"{folder} is a file"
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)):
             return None

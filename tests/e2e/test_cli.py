@@ -206,7 +206,7 @@ def test_doctor_finds_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     blocked = tmp_path / "home"
     blocked.write_text("a file, not a folder", "utf-8")
     report = run_json(blocked, "doctor", code=1)
-    assert {"engine"} <= {check["name"] for check in report["checks"] if check["verdict"] == "problem"}
+    assert {"data folder", "engine"} <= {check["name"] for check in report["checks"] if check["verdict"] == "problem"}
 
 
 def test_the_demo_does_what_it_claims_and_touches_nothing_of_the_persons(home: Path) -> None:
