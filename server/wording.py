@@ -43,7 +43,9 @@ def remarks(generation: Generation) -> str | None:
         found.append(f"The code does not parse: {generation.checks.problem or 'syntax error'}.")
     if generation.finish == "length":
         found.append("It ends where the limit of tokens was reached (setting generateMaxTokens).")
-    if not generation.grounded:
+    if generation.band == "weak":
+        found.append("The stored task it follows resembles the comment only weakly, so check it with care.")
+    elif not generation.grounded:
         found.append("No stored task was close enough to follow, so check it with care.")
     return " ".join(found) or None
 
