@@ -15,7 +15,7 @@ from core.messages import Event, Phase, PhaseName, Tokens
 from core.paths import HOME_VARIABLE, DataFolders
 from core.settings import SECTION
 
-ANSWER_TIMEOUT = 300.0
+ANSWER_TIMEOUT = 600.0
 """Seconds; a model's first load on a slow disk is part of the first answer."""
 
 _STREAM = "demo"
