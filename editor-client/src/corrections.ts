@@ -57,7 +57,7 @@ export class Corrections implements vscode.CodeLensProvider, vscode.Disposable {
       .map(({ entryId, lines }) => {
         const range = new vscode.Range(lines.start, 0, lines.start, 0);
         return new vscode.CodeLens(range, {
-          title: "$(mortar-board) Teach the Corrected Version",
+          title: "$(mortar-board)\u00a0Teach the Corrected Version",
           tooltip: "The next request can use your correction",
           command: "aiAssistant.teachCorrected",
           arguments: [entryId],

@@ -68,6 +68,7 @@ export function activate(context: vscode.ExtensionContext): void {
     changes.event((change) => {
       panelActions.show(change);
       if (change.kind !== "text") {
+        statusBar.setWorking(conversation.working);
         void context.workspaceState.update(SAVED, conversation.save());
         void vscode.commands.executeCommand("setContext", "aiAssistant.busy", conversation.working);
       }

@@ -222,21 +222,21 @@ function visibleLines(shown: Shown): LineSpan {
 function lenses(shown: Shown): vscode.Command[] {
   if (!shown.generation) {
     return [
-      { title: "$(loading~spin) Writing", command: "" },
-      { title: "$(debug-stop) Stop", command: "aiAssistant.stop" },
+      { title: "$(loading~spin)\u00a0Writing", command: "" },
+      { title: "$(debug-stop)\u00a0Stop", command: "aiAssistant.stop" },
     ];
   }
   if (isOutdated(shown)) {
     return [
-      { title: "$(warning) The text has changed since, so this cannot be inserted", command: "" },
-      { title: "$(copy) Copy", command: "aiAssistant.copyGenerated" },
-      { title: "$(refresh) Generate Again", command: "aiAssistant.generateAgain" },
-      { title: "$(close) Close", command: "aiAssistant.rejectGenerated" },
+      { title: "$(warning)\u00a0The text has changed since, so this cannot be inserted", command: "" },
+      { title: "$(copy)\u00a0Copy", command: "aiAssistant.copyGenerated" },
+      { title: "$(refresh)\u00a0Generate Again", command: "aiAssistant.generateAgain" },
+      { title: "$(close)\u00a0Close", command: "aiAssistant.rejectGenerated" },
     ];
   }
   return [
-    { title: "$(check) Accept", command: "aiAssistant.acceptGenerated", tooltip: "Insert this code (Ctrl+Enter)" },
-    { title: "$(close) Reject", command: "aiAssistant.rejectGenerated", tooltip: "Insert nothing (Escape)" },
+    { title: "$(check)\u00a0Accept", command: "aiAssistant.acceptGenerated", tooltip: "Insert this code (Ctrl+Enter)" },
+    { title: "$(close)\u00a0Reject", command: "aiAssistant.rejectGenerated", tooltip: "Insert nothing (Escape)" },
     ...badges(shown.generation),
   ];
 }
@@ -246,13 +246,13 @@ function badges(generation: Generation): vscode.Command[] {
   const [best] = generation.sources;
   const words = { grounded: "grounded in", weak: "weak match", unknown: "not grounded; closest" }[generation.band];
   const source = best && {
-    title: `$(book) ${words}: ${shorten(best.description, 50)} (${formatSimilarity(best.similarity)})`,
+    title: `$(book)\u00a0${words}: ${shorten(best.description, 50)} (${formatSimilarity(best.similarity)})`,
     command: "aiAssistant.tasks.open",
     arguments: [best.taskId],
     tooltip: best.description,
   };
   const syntax = generation.checks?.syntax === false && {
-    title: `$(warning) ${generation.checks.problem ?? "This is no valid Python"}`,
+    title: `$(warning)\u00a0${generation.checks.problem ?? "This is no valid Python"}`,
     command: "",
   };
   return [...(source ? [source] : []), ...(syntax ? [syntax] : [])];

@@ -20,6 +20,7 @@ export class StatusBar implements vscode.Disposable {
   readonly #changed = new vscode.EventEmitter<StatusText>();
   readonly #subscriptions: vscode.Disposable[];
   #status: Status | undefined;
+  #working = false;
 
   readonly onDidChange = this.#changed.event;
 
@@ -44,7 +45,15 @@ export class StatusBar implements vscode.Disposable {
   }
 
   get text(): StatusText {
-    return describeStatus(this.#server.state, this.#status);
+    return describeStatus(this.#server.state, this.#status, this.#working);
+  }
+
+  /** Notes whether this window waits for an answer. */
+  setWorking(working: boolean): void {
+    if (this.#working !== working) {
+      this.#working = working;
+      this.#draw();
+    }
   }
 
   get needsSetUp(): boolean {

@@ -15,8 +15,12 @@ export interface StatusText {
 
 const NAME = "AI";
 
-/** Describes the server's state and, once it runs, the engine's last status. */
-export function describeStatus(server: ServerState, status: Status | undefined): StatusText {
+/**
+ * Describes the server's state and, once it runs, the engine's last status.
+ *
+ * @param working Whether this window waits for an answer, which the engine may not count yet.
+ */
+export function describeStatus(server: ServerState, status: Status | undefined, working = false): StatusText {
   switch (server) {
     case "notSetUp":
       return { text: `$(rocket) ${NAME}: set up`, summary: "Not set up yet", kind: "warning" };
@@ -27,7 +31,7 @@ export function describeStatus(server: ServerState, status: Status | undefined):
     case "starting":
       return { text: `$(sync~spin) ${NAME}: starting`, summary: "Starting", kind: "busy" };
     case "running":
-      return status ? describeEngine(status) : starting();
+      return status ? describeEngine(status, working) : starting();
   }
 }
 
@@ -55,7 +59,7 @@ export function statusDetails(status: Status): { label: string; value: string }[
   ];
 }
 
-function describeEngine(status: Status): StatusText {
+function describeEngine(status: Status, working: boolean): StatusText {
   if (status.engine.state === "starting") {
     return starting();
   }
@@ -80,7 +84,11 @@ function describeEngine(status: Status): StatusText {
     const why = status.knowledge.detail ?? "the store of tasks cannot be used";
     return { text: `$(warning) ${NAME}`, summary: `Knowledge: ${why}`, kind: "warning" };
   }
-  if (status.queue.waiting || status.queue.running) {
+  if (status.knowledge.state === "rebuilding") {
+    const what = status.knowledge.detail ?? "Indexing the stored tasks";
+    return { text: `$(sync~spin) ${NAME}: indexing`, summary: what, kind: "busy" };
+  }
+  if (working || status.queue.waiting || status.queue.running) {
     return { text: `$(loading~spin) ${NAME}: thinking`, summary: "Thinking", kind: "busy" };
   }
   const resident = status.models.filter((model) => model.state === "ready" && model.role !== "embed");

@@ -1,10 +1,8 @@
 /** Right-click, explain, ask on, stop in mid-answer, reload the window. */
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
 
-import { Editor } from "../support/editor.ts";
-import type { Window } from "../support/window.ts";
+import { scenario } from "../support/scenario.ts";
 
 const SAMPLE = `def mean(values):
     """Return the arithmetic mean."""
@@ -14,67 +12,78 @@ const SAMPLE = `def mean(values):
 print(mean([1, 2, 3]))
 `;
 
-let editor: Editor;
-let window: Window;
+scenario(
+  { scenario: "explain", files: { "sample.py": SAMPLE } },
+  {
+    "an explanation streams into the panel and says where it comes from":
+      async ({ window }) => {
+        await window.openFile("sample.py");
+        await window.waitForStatus(/idle|ready/);
+        await window.selectLines(1, 3);
+        await window.contextMenu("return sum", "Explain Selection");
+        const entry = window.entry(0);
+        await entry.getByText("sample.py:1–3").waitFor();
+        await window.panel.locator("article.working .markdown").waitFor();
+        await window.screenshot("streaming");
+        await window.answered(0);
+        await window.screenshot("answered");
+        assert.match(
+          await entry.locator(".badges").innerText(),
+          /SmolLM2-135M-Instruct[\s\S]*tokens/,
+        );
+      },
 
-before(async () => {
-  editor = await Editor.launch({
-    scenario: "explain",
-    files: { "sample.py": SAMPLE },
-  });
-  window = await editor.open();
-  await window.openFile("sample.py");
-});
+    "a follow-up goes on with the same conversation": async ({ window }) => {
+      await window.ask("What happens when the list is empty?");
+      await window.answered(1);
+      await window.screenshot("follow-up");
+    },
 
-after(async () => {
-  await editor.close();
-});
+    "stop ends an answer in the middle": async ({ window }) => {
+      await window.ask("Explain every line of this code in great detail.");
+      await window.entry(2).locator(".markdown").waitFor();
+      await window.entry(2).getByLabel("Stop this answer").click();
+      await window.entry(2).getByText("Stopped").waitFor();
+      await window.screenshot("stopped");
+    },
 
-test("an explanation streams into the panel and says where it comes from", async () => {
-  await window.waitForStatus(/idle|ready/);
-  await window.selectLines(1, 3);
-  await window.contextMenu("return sum", "Explain Selection");
-  const entry = window.panel.locator("article").first();
-  await entry.getByText("sample.py:1–3").waitFor();
-  await window.panel.locator("article.working .markdown").waitFor();
-  await window.screenshot("streaming");
-  await window.panel.locator("article.done").first().waitFor();
-  await window.screenshot("answered");
-  assert.match(
-    await entry.locator(".badges").innerText(),
-    /SmolLM2-135M-Instruct[\s\S]*tokens/,
-  );
-});
+    "a question that took the wrong route is answered again on the other":
+      async ({ window }) => {
+        await window
+          .entry(1)
+          .getByText("Wrong route: generate instead")
+          .click();
+        await window.answered(3);
+        await window
+          .entry(3)
+          .getByText(/Wrong route: explain instead/)
+          .waitFor();
+        await window.screenshot("wrong-route");
+      },
 
-test("a follow-up goes on with the same conversation", async () => {
-  await window.panel
-    .getByLabel("Your question")
-    .fill("What happens when the list is empty?");
-  await window.panel.getByLabel("Your question").press("Enter");
-  await window.panel.locator("article.done").nth(1).waitFor();
-  await window.screenshot("follow-up");
-});
+    "the conversation survives a reload of the window": async ({ window }) => {
+      await window.page.reload();
+      await window.page.locator(".monaco-workbench").waitFor();
+      await window.command("AI Assistant: Ask…");
+      await window.entry(3).waitFor();
+      assert.equal(await window.panel.locator("article").count(), 4);
+      await window.screenshot("reloaded");
+    },
 
-test("stop ends an answer in the middle and the next one comes at once", async () => {
-  await window.panel
-    .getByLabel("Your question")
-    .fill("Explain every line of this code in great detail.");
-  await window.panel.getByLabel("Your question").press("Enter");
-  const entry = window.panel.locator("article").nth(2);
-  await entry.locator(".markdown").waitFor();
-  await entry.getByLabel("Stop this answer").click();
-  await entry.getByText("Stopped").waitFor();
-  await window.screenshot("stopped");
-});
-
-test("the conversation survives a reload of the window", async () => {
-  await window.page.reload();
-  await window.command("AI Assistant: Ask…");
-  await window.panel.locator("article").nth(2).waitFor();
-  assert.equal(await window.panel.locator("article").count(), 3);
-  await window.screenshot("reloaded");
-});
-
-test("no page has asked a foreign host for anything", () => {
-  assert.deepEqual(editor.foreignHosts, []);
-});
+    "past conversations are listed, and a new one starts empty": async ({
+      window,
+    }) => {
+      await window.command("AI Assistant: New Conversation");
+      await window.panel.getByText("Your own assistant").waitFor();
+      await window.screenshot("new-conversation");
+      await window.command("AI Assistant: Show Conversations…");
+      const stored = window.page
+        .locator(".quick-input-list .monaco-list-row")
+        .first();
+      await stored.waitFor();
+      await window.screenshot("conversations");
+      await stored.click();
+      await window.answered(1);
+    },
+  },
+);

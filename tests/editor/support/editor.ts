@@ -51,6 +51,8 @@ const USER_SETTINGS = {
 };
 
 const STARTUP = 60_000;
+/** How long a person's patience lasts here: an engine starts and a model loads on a busy machine. */
+const PATIENCE = 180_000;
 
 /** One running editor with its own user data, workspace and data folder. */
 export class Editor {
@@ -174,7 +176,7 @@ export class Editor {
   /** Opens a window on the workspace. */
   async open(): Promise<Window> {
     const page = await this.#context.newPage();
-    page.setDefaultTimeout(STARTUP);
+    page.setDefaultTimeout(PATIENCE);
     await page.goto(this.#url, { waitUntil: "domcontentloaded" });
     await page.locator(".monaco-workbench").waitFor();
     return new Window(page, this.workspace, (name) =>
@@ -185,6 +187,13 @@ export class Editor {
   /** Hosts other than this machine that any page has asked for anything. */
   get foreignHosts(): string[] {
     return [...this.#foreign];
+  }
+
+  /** Takes a screenshot of every window. */
+  async screenshotAll(name: string): Promise<void> {
+    for (const page of this.#context.pages()) {
+      await page.screenshot({ path: this.#screenshotPath(name) });
+    }
   }
 
   /** Ends everything that was started, and the engine. */

@@ -91,7 +91,7 @@ export class Window {
 
   /** Chooses an entry of the editor's context menu at a line of text. */
   async contextMenu(lineText: string, entry: string): Promise<void> {
-    await this.#line(lineText).click({
+    await this.line(lineText).click({
       button: "right",
       position: { x: 20, y: 8 },
     });
@@ -146,6 +146,54 @@ export class Window {
     await this.page.keyboard.press("Enter");
   }
 
+  /** An entry of the conversation. */
+  entry(index: number): Locator {
+    return this.panel.locator("article").nth(index);
+  }
+
+  /** Waits until an entry has its answer. */
+  async answered(index: number): Promise<void> {
+    await this.panel
+      .locator(`article.done:nth-of-type(${index + 1})`)
+      .waitFor();
+  }
+
+  /** Asks a question in the panel. */
+  async ask(question: string): Promise<void> {
+    await this.panel.getByLabel("Your question").fill(question);
+    await this.panel.getByLabel("Your question").press("Enter");
+  }
+
+  /** A lens above the code of the editor in front. */
+  lens(text: string | RegExp): Locator {
+    return this.editor
+      .locator(".codelens-decoration a, .codelens-decoration span", {
+        hasText: text,
+      })
+      .last();
+  }
+
+  tab(text: string | RegExp): Locator {
+    return this.page.locator(".tab", { hasText: text });
+  }
+
+  async tabClosed(text: string): Promise<void> {
+    await this.tab(text).waitFor({ state: "detached" });
+  }
+
+  /** Waits for the end of animations, so that a screenshot shows what a person reads. */
+  async settled(): Promise<void> {
+    await this.page.waitForFunction(() =>
+      document
+        .getAnimations()
+        .every(
+          ({ playState, effect }) =>
+            playState !== "running" ||
+            effect?.getTiming().iterations === Infinity,
+        ),
+    );
+  }
+
   notification(text: string | RegExp): Locator {
     return this.page
       .locator(".notification-list-item", { hasText: text })
@@ -185,7 +233,51 @@ export class Window {
     return lines.join("\n");
   }
 
-  #line(text: string): Locator {
+  /** A row of the tasks view. */
+  tree(text: string | RegExp): Locator {
+    return this.page
+      .locator(".pane-body .monaco-list-row", { hasText: text })
+      .first();
+  }
+
+  /** Answers an input box. */
+  async fillInput(text: string): Promise<void> {
+    const input = this.page.locator(".quick-input-widget input.input");
+    await input.waitFor();
+    await input.fill(text);
+    await this.page.keyboard.press("Enter");
+  }
+
+  /** Waits until a condition holds. */
+  async waitUntil(holds: () => Promise<boolean>): Promise<void> {
+    const deadline = Date.now() + PATIENCE;
+    while (!(await holds())) {
+      assert.ok(Date.now() < deadline, "The condition did not come to hold.");
+      await this.page.waitForTimeout(PAUSE);
+    }
+  }
+
+  /** Begins to remember what the status bar says. */
+  async noteStatuses(): Promise<void> {
+    await this.statusItem.evaluate((item) => {
+      const seen = new Set([item.textContent]);
+      Object.assign(globalThis, { statusesSeen: seen });
+      new MutationObserver(() => seen.add(item.textContent)).observe(item, {
+        subtree: true,
+        childList: true,
+        characterData: true,
+      });
+    });
+  }
+
+  async statusesSeen(): Promise<string[]> {
+    return this.page.evaluate(() => [
+      ...(globalThis as unknown as { statusesSeen: Set<string> }).statusesSeen,
+    ]);
+  }
+
+  /** A line of the editor in front. */
+  line(text: string): Locator {
     return this.editor.locator(".view-line", { hasText: text }).first();
   }
 
