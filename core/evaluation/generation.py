@@ -136,7 +136,7 @@ def pass_rates(groups: Sequence[tuple[str, Sequence[bool]]]) -> Plot:
     return Plot(
         title="Answers that pass their tests",
         svg=bars(rows, "; ".join(f"{row.label}: {row.value:.1%}" for row in rows)),
-        caption="The lines are 95 % confidence intervals (Wilson).",
+        caption="The lines are 95% confidence intervals (Wilson).",
     )
 
 

@@ -18,7 +18,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var
 table { border-collapse: collapse; width: 100%; margin: 0.5rem 0 2rem; }
 caption { text-align: left; font-weight: 600; padding: 0.4rem 0; }
 th, td { text-align: left; vertical-align: top; padding: 0.25rem 0.75rem 0.25rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
 figure { margin: 1.5rem 0; } figcaption { color: var(--soft); }
 .scroll { overflow-x: auto; }
 svg { width: 100%; height: auto; max-width: 44rem; font: 13px system-ui, sans-serif; }
@@ -53,7 +53,7 @@ def render(report: Report) -> str:
 
 
 def _table(table: Table) -> str:
-    named = any(table.columns)
+    named = any(table.columns) and bool(table.rows)
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
     header = f"<thead><tr>{head}</tr></thead>" if named else ""
     rows = "".join(_row(row) for row in table.rows)

@@ -6,6 +6,7 @@ also differ by dashes or by place, so that no colour has to be told from another
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -56,7 +57,7 @@ def curves(series: Sequence[Series], x_label: str, y_label: str, description: st
         description: The plot in words, for those who cannot see it.
         y_top: Greatest y.
     """
-    frame = _Frame(0.0, 1.0, y_top)
+    frame = _Frame(0.0, 1.0, min(1.0, _round_up(y_top)))
     parts = [frame.axes(x_label, y_label), _legend([one.label for one in series])]
     for number, one in enumerate(series):
         points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in _thinned(one))
@@ -69,7 +70,7 @@ def histogram(series: Sequence[Series], marks: Sequence[Mark], x_label: str, des
     edges = np.linspace(0.0, 1.0, bins + 1)
     shares = [np.histogram(np.clip(one.x, 0, 1), edges)[0] / max(1, len(one.x)) for one in series]
     top = max((float(one.max()) for one in shares), default=0.0) or 1.0
-    frame = _Frame(0.0, 1.0, top * 1.05)
+    frame = _Frame(0.0, 1.0, _round_up(top))
     parts = [frame.axes(x_label, "share of the queries"), _legend([one.label for one in series])]
     for number, heights in enumerate(shares):
         for left, right, height in zip(edges, edges[1:], heights, strict=False):
@@ -81,11 +82,11 @@ def histogram(series: Sequence[Series], marks: Sequence[Mark], x_label: str, des
 
 def bars(rows: Sequence[Bar], description: str) -> str:
     """Draw shares from 0 to 1 as horizontal bars with their 95 % intervals."""
-    height = _TOP + len(rows) * (_BAR + _BAR_GAP) + 8
+    height = len(rows) * (_BAR + _BAR_GAP) + 2 * _BAR_GAP
     scale = _scale(0.0, 1.0, _LABEL_ROOM, WIDTH - 80)
     parts = []
     for number, row in enumerate(rows):
-        top = _TOP + number * (_BAR + _BAR_GAP)
+        top = _BAR_GAP + number * (_BAR + _BAR_GAP)
         middle = top + _BAR / 2
         parts += [
             _text(row.label, _LABEL_ROOM - 10, middle + 4, "end"),
@@ -112,7 +113,7 @@ class _Frame:
             parts.append(
                 f'<line class="grid" x1="{_LEFT}" x2="{end}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}"/>'
             )
-            parts.append(_text(f"{value:.2g}", _LEFT - 8, self.y(value) + 4, "end"))
+            parts.append(_text(f"{value:.3g}", _LEFT - 8, self.y(value) + 4, "end"))
         parts.append(f'<line class="axis" x1="{_LEFT}" x2="{end}" y1="{base}" y2="{base}"/>')
         parts.append(_text(x_label, (_LEFT + end) / 2, HEIGHT - 12, "middle"))
         middle = (_TOP + base) / 2
@@ -125,6 +126,14 @@ class _Frame:
         nudge = -6 if anchor == "end" else 6
         line = f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
         return line + _text(mark.label, x + nudge, _TOP + 12, anchor)
+
+
+def _round_up(value: float) -> float:
+    """Return the next number that divides well into the ticks."""
+    if value <= 0:
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(step * unit for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * unit >= value * (1 - 1e-9))
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:

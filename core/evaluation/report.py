@@ -60,7 +60,7 @@ def percent_with_interval(outcomes: Sequence[bool]) -> str:
     if not outcomes:
         return "none"
     low, high = metrics.wilson_interval(sum(outcomes), len(outcomes))
-    return f"{metrics.share(outcomes):.1%} ({sum(outcomes)} of {len(outcomes)}; 95 % interval {low:.1%} to {high:.1%})"
+    return f"{metrics.share(outcomes):.1%} ({sum(outcomes)} of {len(outcomes)}; 95% interval {low:.1%} to {high:.1%})"
 
 
 def examples(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

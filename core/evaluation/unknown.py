@@ -138,7 +138,7 @@ def _plots(
 ) -> tuple[Plot, ...]:
     roc = metrics.roc_curve(scores, known)
     chance = Series("chance", (0.0, 1.0), (0.0, 1.0))
-    risk_top = max(0.1, float(coverage.risk.max()) * 1.1) if len(coverage.risk) else 1.0
+    risk_top = max(0.1, float(coverage.risk.max())) if len(coverage.risk) else 1.0
     return (
         Plot(
             title="Similarity of the closest task",
@@ -167,7 +167,7 @@ def _plots(
                 "share of all queries that is answered, the most similar first",
                 "share of the answers that is wrong",
                 "Risk over coverage.",
-                y_top=min(1.0, risk_top),
+                y_top=risk_top,
             ),
             caption=(
                 "An answer is wrong if the task is unknown or another task is closest. "
