@@ -43,8 +43,10 @@ async def editor(request: pytest.FixtureRequest, engine_home: Path) -> AsyncIter
         )
     )
     yield client
-    await client.shutdown_session()
-    await client.stop()
+    try:
+        await client.shutdown_session()
+    finally:
+        await client.stop()
 
 
 @pytest.fixture
