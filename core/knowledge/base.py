@@ -15,11 +15,13 @@ from filelock import FileLock, Timeout
 from core.cancellation import CancelToken
 from core.errors import NotFound, StorageFailed
 from core.knowledge import importers, validation
+from core.knowledge.calibration import Calibration, calibrate
 from core.knowledge.embedder import Embedder, Vectors
 from core.knowledge.exact import Rows, VectorTable
 from core.knowledge.indexing import IndexKeeper
 from core.knowledge.journal import Journal
 from core.knowledge.retriever import rank
+from core.knowledge.similarity import CROWD
 from core.knowledge.task import Match, Task
 from core.knowledge.thresholds import Thresholds, for_store
 from core.messages import (
@@ -64,6 +66,7 @@ class KnowledgeBase:
         rows = self._journal.rows(embedder.fingerprint)
         if rows.ids:
             self._table.put(rows)
+        self._calibration = _calibration(self._journal, embedder)
         self._keeper = IndexKeeper(
             journal=self._journal.path,
             root=folder / "index",
@@ -264,13 +267,17 @@ class KnowledgeBase:
     def _candidates(
         self, vector: Vectors, limit: int, language: str | None, origin: Origin | None
     ) -> list[tuple[Task, float]]:
+        """Return the tasks nearest in meaning, by the index where it can tell, else by exact search.
+
+        The index knows nothing of languages and origins: what it finds is filtered, and if
+        too little is left to judge a match against its crowd, exact search looks at all.
+        """
         wanted = max(limit, _CANDIDATES)
-        near = None
-        if language is None and origin is None and (ids := self._keeper.candidates(vector, wanted)) is not None:
-            near = self._table.similarities(vector, ids)[:wanted]
-        if near is None:
+        ids = self._keeper.candidates(vector, wanted)
+        near = self._table.similarities(vector, ids or [], language=language, origin=origin)[:wanted]
+        if len(near) < min(limit + CROWD + 1, len(self._table)):
             near = self._table.search(vector, wanted, language=language, origin=origin)
-        cosines = dict(near)
+        cosines = {task_id: self._calibration.rescale(cosine) for task_id, cosine in near}
         with self._lock:
             return [(task, cosines[task.id]) for task in self._journal.get_many(list(cosines))]
 
@@ -315,6 +322,15 @@ class KnowledgeBase:
                 sequences = self._journal.reembed(zip(tasks, vectors, strict=True), self._embedder.fingerprint)
                 self._show(tasks, sequences, vectors)
             self._on_change()
+
+
+def _calibration(journal: Journal, embedder: Embedder) -> Calibration:
+    """Return how the embedder's cosines are to be read; measured once for each model."""
+    known = journal.calibration(embedder.fingerprint)
+    if known is None:
+        known = calibrate(embedder)
+        journal.set_calibration(embedder.fingerprint, known)
+    return known
 
 
 def _is_news(task: Task, present: Task | None) -> bool:

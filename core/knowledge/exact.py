@@ -80,10 +80,14 @@ class VectorTable:
             numbers = [self._rows[one] for one in ids]
             return ids, self._sequences[numbers].tolist(), self._vectors[numbers]
 
-    def similarities(self, query: Vectors, task_ids: Sequence[str]) -> list[tuple[str, float]]:
-        """Return the cosine similarity to each of `task_ids` that is here, most similar first."""
-        ids, _, vectors = self.rows(task_ids)
-        return _sorted(ids, vectors @ query) if ids else []
+    def similarities(
+        self, query: Vectors, task_ids: Sequence[str], *, language: str | None = None, origin: Origin | None = None
+    ) -> list[tuple[str, float]]:
+        """Return the cosine similarity to each of `task_ids` that is here and wanted, most similar first."""
+        with self._lock:
+            wanted = self._wanted(len(self._ids), language, origin)
+            rows = [row for one in set(task_ids) if (row := self._rows.get(one)) is not None and wanted[row]]
+            return _sorted([self._ids[row] for row in rows], self._vectors[rows] @ query)
 
     def search(
         self, query: Vectors, limit: int, *, language: str | None = None, origin: Origin | None = None

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import NotFound, StorageFailed
+from core.knowledge.calibration import Calibration
 from core.knowledge.embedder import Vectors
 from core.knowledge.exact import Rows
 from core.knowledge.task import Task, now
@@ -52,6 +53,14 @@ CREATE TABLE version (
     updated_at TEXT NOT NULL,
     PRIMARY KEY (task_id, sequence)
 ) STRICT;
+"""
+
+_CALIBRATION = """
+CREATE TABLE IF NOT EXISTS calibration (
+    embedder TEXT PRIMARY KEY,
+    unrelated REAL NOT NULL,
+    related REAL NOT NULL
+) STRICT
 """
 
 _COLUMNS = (
@@ -163,6 +172,11 @@ class Journal:
             for row in rows
         ]
 
+    def calibration(self, embedder: str) -> Calibration | None:
+        """Return how the cosines of `embedder` are to be read, if that was measured."""
+        found = self._rows("SELECT unrelated, related FROM calibration WHERE embedder = ?", [embedder])
+        return Calibration(unrelated=found[0][0], related=found[0][1]) if found else None
+
     # --- writing --------------------------------------------------------------------------
 
     def put(self, tasks: Iterable[tuple[Task, Vectors]], embedder: str) -> list[int]:
@@ -193,6 +207,14 @@ class Journal:
                 )
         return sequences
 
+    def set_calibration(self, embedder: str, calibration: Calibration) -> None:
+        """Keep how the cosines of `embedder` are to be read."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO calibration VALUES (?, ?, ?)",
+                [embedder, calibration.unrelated, calibration.related],
+            )
+
     def set_forgotten(self, task_id: str, *, forgotten: bool) -> int:
         """Mark a task as forgotten, or bring it back; on disk when this returns.
 
@@ -217,7 +239,7 @@ class Journal:
         mark = _pragma(database, "application_id")
         if version == 0 and mark == 0 and not database.execute("SELECT 1 FROM sqlite_master").fetchone():
             self._create()
-            return
+            version, mark = SCHEMA_VERSION, _APPLICATION_ID
         if mark != _APPLICATION_ID:
             raise StorageFailed(f"{self.path} is not a journal of tasks. Move it away, then start again.")
         if version > SCHEMA_VERSION:
@@ -225,6 +247,7 @@ class Journal:
                 f"{self.path} was written by a newer version (schema {version}, this one reads {SCHEMA_VERSION}). "
                 "Update with: pip install --upgrade ai-codegen-assistant"
             )
+        database.execute(_CALIBRATION)  # can be measured again, so it is no part of the versioned schema
 
     def _create(self) -> None:
         with self._transaction() as database:

@@ -22,7 +22,7 @@ from importlib import resources
 
 WORDING_WEIGHT = 0.4
 """Share of the wording in the similarity of a pair; the rest is meaning."""
-CONTRAST_FACTOR = 0.85
+CONTRAST_FACTOR = 0.75
 """What is left of the similarity for each contrast, of which two count."""
 CROWD = 10
 """How many of the next best matches make up the crowd."""

@@ -1,0 +1,90 @@
+"""The real embedder: what is known is found, what is not is refused, and queries go where they belong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.cancellation import CancelToken
+from core.knowledge.base import KnowledgeBase
+from core.knowledge.embedder import SentenceEmbedder
+from core.messages import Origin, TeachRequest
+from core.routing.router import Router
+from core.routing.routes import load_routes
+
+pytestmark = pytest.mark.e2e
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+def labelled(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (DATA / name).read_text("utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def base(
+    embedder: SentenceEmbedder, human_eval: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KnowledgeBase]:
+    base = KnowledgeBase.open(tmp_path_factory.mktemp("knowledge"), embedder, lambda: None)
+    imported = base.import_tasks(str(human_eval), Origin.BUILTIN, lambda _: None, CancelToken())
+    assert (imported.added, imported.skipped) == (164, 0)
+    yield base
+    base.close()
+
+
+def test_vectors_are_unit_length_and_do_not_depend_on_company(embedder: SentenceEmbedder) -> None:
+    texts = ["sort a list", "a much longer text about quite another thing " * 20, "", "\ud800 and \0", "ß" * 100_000]
+    together = embedder.embed(texts)
+    assert together.shape == (5, embedder.dimension)
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    alone = np.concatenate([embedder.embed([text]) for text in texts])
+    assert np.allclose(together, alone, atol=1e-4)
+
+
+def test_everyday_requests_are_told_from_known_tasks(base: KnowledgeBase, embedder: SentenceEmbedder) -> None:
+    rows = labelled("unknown_everyday.jsonl")
+    vectors = embedder.embed([row["query"] for row in rows])
+    best = [base.search(row["query"], vector, limit=1)[0] for row, vector in zip(rows, vectors, strict=True)]
+    known = [(row, match) for row, match in zip(rows, best, strict=True) if row["known"]]
+    unknown = [match.similarity for row, match in zip(rows, best, strict=True) if not row["known"]]
+    assert np.mean([match.task.id == row["task_id"] for row, match in known]) > 0.95
+    assert max(unknown) < base.thresholds().weak
+    assert np.quantile([match.similarity for _, match in known], 0.05) > np.quantile(unknown, 0.99)
+
+
+def test_a_task_taught_is_known_in_other_words_and_its_opposite_is_not(
+    base: KnowledgeBase, embedder: SentenceEmbedder
+) -> None:
+    description = "Write a function to mask the first digits of an IBAN for printing."
+    taught = base.teach(TeachRequest(description=description, implementation="x = 1"), embedder.embed([description])[0])
+    thresholds = base.thresholds()
+    reworded = "Write a function which masks first digits of an IBAN number before it is printed"
+    (match,) = base.search(reworded, embedder.embed([reworded])[0], limit=1)
+    assert match.task.id == taught.task_id
+    assert match.similarity >= thresholds.known
+    opposite = "Write a function to mask the last digits of an IBAN for printing."
+    (match,) = base.search(opposite, embedder.embed([opposite])[0], limit=1)
+    assert match.similarity < thresholds.same
+    assert "“last”" in str(match.reason)
+    base.forget(taught.task_id)
+
+
+@pytest.mark.parametrize("name", ["routing_dev.jsonl", "routing_heldout.jsonl"])
+def test_queries_are_routed_by_what_they_ask_for(embedder: SentenceEmbedder, name: str) -> None:
+    router = Router(embedder, load_routes())
+    rows = labelled(name)
+    vectors = embedder.embed([row["text"] for row in rows])
+    chosen = [router.route(row["text"], vector, has_selection=False) for row, vector in zip(rows, vectors, strict=True)]
+    right = {(row["intent"], row["hard"]): [] for row in rows}
+    for row, choice in zip(rows, chosen, strict=True):
+        right[row["intent"], row["hard"]].append(choice.intent == row["intent"])
+    plain = np.mean([np.mean(right[intent, False]) for intent in ("explain", "generate")])
+    hard = np.mean([np.mean(right[intent, True]) for intent in ("explain", "generate")])
+    assert plain >= 0.99
+    assert hard >= 0.96
+    assert np.mean([choice.sure for choice in chosen]) > 0.9
