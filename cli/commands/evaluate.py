@@ -6,21 +6,45 @@ import argparse
 import asyncio
 import json
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.context import Context
 from cli.exit_codes import ExitCode
 from cli.parser import Commands, UsageError, add_command
-from core.evaluation.progress import OnProgress
 
-_SUMMARIES = {
-    "router": "is an explanation wanted, or code?",
-    "retrieval": "is the right task found?",
-    "unknown": "does it know what it knows, and what does the threshold cost?",
-    "generation": "HumanEval pass@1 with and without retrieval, no task ever retrieved for itself",
-    "learning": "taught, then asked in other words: does the answer do the job?",
-    "memory": "does a conversation stay within its bound, and what does it remember?",
+
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    """What `--help` says about an evaluation."""
+
+    summary: str
+    data: str
+    """The fields of a line of data."""
+
+
+_EVALUATIONS = {
+    "router": _Evaluation("is an explanation wanted, or code?", '{"text", "intent"}'),
+    "retrieval": _Evaluation(
+        "is the right task found? With --data in your own knowledge, else in the built-in tasks",
+        '{"query", "known", "task_id"}',
+    ),
+    "unknown": _Evaluation(
+        "does it know what it knows, and what does the threshold cost? With --data in your own knowledge, "
+        "else in the built-in tasks",
+        '{"query", "known", "task_id"?}',
+    ),
+    "generation": _Evaluation(
+        "HumanEval pass@1 with and without retrieval; no task is ever retrieved for itself",
+        '{"task_id", "prompt", "entry_point", "test"}',
+    ),
+    "learning": _Evaluation(
+        "taught, then asked in other words: does the answer do the job?",
+        '{"task_id", "description", "implementation", "query", "entry_point", "tests"}',
+    ),
+    "memory": _Evaluation(
+        "does a conversation stay within its bound, and what does it remember?", '{"fact", "question", "answer": [...]}'
+    ),
 }
 
 
@@ -28,23 +52,28 @@ def register(commands: Commands) -> None:
     """Add the command and one action for each evaluation."""
     parser = add_command(commands, "eval", None, "measure routing, retrieval, refusing, generating, learning, memory")
     actions = parser.add_subparsers(title="evaluations", metavar="EVALUATION", required=True, parser_class=type(parser))
-    for name, summary in _SUMMARIES.items():
-        action = add_command(actions, name, run, summary)
+    for name, evaluation in _EVALUATIONS.items():
+        action = add_command(actions, name, run, evaluation.summary)
         action.set_defaults(evaluation=name)
-        action.add_argument("--data", metavar="FILE", type=Path, help="your own cases, JSON lines (see the README)")
+        action.add_argument(
+            "--data", metavar="FILE", type=Path, help=f"your own cases, a JSON object a line: {evaluation.data}"
+        )
         action.add_argument("--limit", metavar="N", type=_positive, help="take N cases only, spread over the file")
         action.add_argument("--report", metavar="FILE.html", type=Path, help="also write a page with plots")
 
 
 def run(context: Context) -> int:
-    """Evaluate; with `--json` the last line is one object."""
-    # Evaluations load numpy, which no other command has to wait for.
+    """Evaluate, with progress on standard error; with `--json` the last line of the output is one object."""
+    # Evaluations load numpy, and their views load rich: no other command has to wait for that.
+    from cli import evaluation_view as view  # noqa: PLC0415
     from core.evaluation.catalogue import EVALUATIONS  # noqa: PLC0415
     from core.evaluation.page import render  # noqa: PLC0415
     from core.evaluation.setup import Setup  # noqa: PLC0415
 
     options = context.options
-    with _progress(context) as on_progress:
+    if options.report:
+        _check_writable(options.report)
+    with view.progress() as on_progress:
         setup = Setup(
             folders=context.folders,
             settings=context.settings,
@@ -54,27 +83,18 @@ def run(context: Context) -> int:
         )
         report = asyncio.run(EVALUATIONS[options.evaluation](setup))
     if options.report:
-        _write(options.report, render(report))
+        options.report.write_text(render(report), "utf-8")
     if options.json:
         sys.stdout.write(json.dumps(report.figures) + "\n")
     else:
-        from cli.evaluation_view import show  # noqa: PLC0415 - loads rich
-
-        show(report, options.report)
+        view.show(report, options.report)
     return ExitCode.OK
 
 
-def _progress(context: Context) -> AbstractContextManager[OnProgress]:
-    if context.options.json:
-        return nullcontext(lambda _: None)
-    from cli.evaluation_view import progress  # noqa: PLC0415 - loads rich
-
-    return progress()
-
-
-def _write(path: Path, page: str) -> None:
+def _check_writable(path: Path) -> None:
+    """Find out before hours of work whether their result can be stored."""
     try:
-        path.write_text(page, "utf-8")
+        path.open("a").close()
     except OSError as error:
         raise UsageError(f"The report {path} cannot be written: {error.strerror}.") from None
 
