@@ -80,6 +80,7 @@ class Explainer:
             token=token,
             on_phase=on_phase,
             run=run,
+            keep_alive=settings.keep_alive,
             method=method,
             background=background,
         )

@@ -64,6 +64,7 @@ class ModelService:
             token=context.token,
             on_phase=context.emit,
             run=lambda _, __: None,
+            keep_alive=settings.keep_alive,
             method="load",
         )
         await asyncio.wrap_future(self._worker.load(job))

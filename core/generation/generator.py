@@ -55,6 +55,7 @@ class Generator:
             token=context.token,
             on_phase=context.emit,
             run=lambda runner, times: _write(request, found, context, runner, times),
+            keep_alive=settings.keep_alive,
             method=request.method,
         )
         return await asyncio.wrap_future(self._models.submit(job))

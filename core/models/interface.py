@@ -110,6 +110,8 @@ class ModelJob(Generic[T_co]):
     token: CancelToken
     on_phase: OnPhase
     run: Callable[[ModelRunner, JobTimes], T_co]
+    keep_alive: float
+    """Seconds that models stay loaded without work from now on; 0 keeps them."""
     method: str = "job"
     """For `QueueInfo.running`."""
     background: bool = False

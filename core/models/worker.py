@@ -143,7 +143,6 @@ class ModelWorker:
         registry: ModelRegistry,
         on_change: Callable[[], None],
         *,
-        keep_alive: float = 300.0,
         open_backend: Callable[[], Backend] | None = None,
     ) -> None:
         """Start the thread.
@@ -151,13 +150,11 @@ class ModelWorker:
         Args:
             registry: Finds models on this machine.
             on_change: Called on the model thread when `snapshot` has changed; must return at once.
-            keep_alive: Seconds a model stays loaded without work; 0 keeps it.
             open_backend: Makes what computes, on the model thread, when the first job comes.
         """
         self._registry = registry
         self._installer = Installer(registry)
         self._on_change = on_change
-        self._keep_alive = keep_alive
         self._open_backend = open_backend or _open_torch
         self._changed = threading.Condition()
         # Guarded by `_changed`:
@@ -172,6 +169,7 @@ class ModelWorker:
         self._backend: Backend | None = None
         self._residents: dict[ModelKey, _Resident] = {}
         self._last_load = 0.0
+        self._keep_alive = 0.0
         self._tickets = count()
         self._thread = threading.Thread(target=self._serve, name="models", daemon=True)
         self._thread.start()
@@ -341,6 +339,7 @@ class ModelWorker:
 
     def _do(self, entry: _Entry, token: CancelToken) -> Any:
         started = time.monotonic()
+        self._keep_alive = entry.job.keep_alive
         token.raise_if_cancelled()
         resident = self._ensure_ready(entry, token)
         ready = time.monotonic()

@@ -52,6 +52,7 @@ def make_job(
         token=token or CancelToken(),
         on_phase=lambda _: None,
         run=run,
+        keep_alive=0.0,
     )
 
 

@@ -103,6 +103,7 @@ class Bench:
     worker: ModelWorker
     backend: ScriptedBackend
     folders: dict[str, Path]
+    keep_alive: float = 300.0
     phases: list[Phase] = field(default_factory=list)
     states: list[tuple[str, ModelState]] = field(default_factory=list)
 
@@ -123,6 +124,7 @@ class Bench:
             token=token or CancelToken(),
             on_phase=self.phases.append,
             run=run or (lambda runner, _: runner.name),
+            keep_alive=self.keep_alive,
             method="explain",
             background=background,
         )
@@ -154,7 +156,7 @@ class Blocker:
 def open_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
-    def make(backend: ScriptedBackend | None = None, keep_alive: float = 300.0) -> Bench:
+    def make(backend: ScriptedBackend | None = None) -> Bench:
         backend = backend or ScriptedBackend()
         bench: Bench
 
@@ -165,7 +167,7 @@ def open_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
                     bench.states.append(entry)
 
         registry = ModelRegistry(DataFolders(tmp_path / "home"))
-        worker = ModelWorker(registry, on_change, keep_alive=keep_alive, open_backend=lambda: backend)
+        worker = ModelWorker(registry, on_change, open_backend=lambda: backend)
         bench = Bench(worker, backend, {name: model_folder(tmp_path, name) for name in ("one", "two")})
         benches.append(bench)
         return bench
@@ -434,14 +436,24 @@ def test_load_ahead_of_need(bench: Bench) -> None:
     assert bench.worker.snapshot().models[0].state is ModelState.READY
 
 
-def test_idle_model_is_unloaded(open_bench: Callable[..., Bench]) -> None:
-    bench = open_bench(keep_alive=0.05)
+def test_idle_model_is_unloaded_after_what_the_newest_job_says(bench: Bench) -> None:
+    bench.do()
+    bench.keep_alive = 0.05
     bench.do()
     deadline = time.monotonic() + TIMEOUT
     while bench.worker.snapshot().models[0].state is not ModelState.EVICTED:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert not bench.backend.alive
+
+
+def test_model_stays_when_the_newest_job_wants_it_kept(bench: Bench) -> None:
+    bench.keep_alive = 0.05
+    bench.do()
+    bench.keep_alive = 0.0
+    bench.do("two")
+    time.sleep(0.2)
+    assert {info.state for info in bench.worker.snapshot().models} == {ModelState.READY}
 
 
 def test_background_job_gives_way_and_runs_again(bench: Bench) -> None:
