@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from core.cancellation import CancelToken
@@ -53,6 +53,7 @@ class Retrieval:
         self._waiting = 0
         self._shelf: Shelf | None = None
         self._problem: str | None = None
+        self._filling = False
 
     async def run(self, settings: Settings, token: CancelToken, on_phase: OnPhase, work: Callable[[Shelf], T]) -> T:
         """Run `work` on the retrieval thread and return what it returns.
@@ -83,7 +84,8 @@ class Retrieval:
         """Return how the knowledge stands; callable from any thread."""
         shelf, problem = self._shelf, self._problem
         if shelf is not None:
-            return shelf.knowledge.info()
+            info = shelf.knowledge.info()
+            return replace(info, state="starting", detail="reading HumanEval") if self._filling else info
         state = "starting" if problem is None else "failed"
         return KnowledgeInfo(path=str(self._folders.knowledge), state=state, detail=problem)
 
@@ -117,6 +119,7 @@ class Retrieval:
         model = self._registry.resolve(settings, Role.EMBED)
         if self._shelf is not None and self._shelf.model == model:
             return self._shelf
+        self._filling = True
         try:
             shelf = self._replace_shelf(model, on_phase)
             builtin = self._registry.knowledge_file(settings)
@@ -129,6 +132,7 @@ class Retrieval:
         else:
             self._problem = None
         finally:
+            self._filling = False
             self._on_change()
         return shelf
 
