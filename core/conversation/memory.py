@@ -25,6 +25,8 @@ SUMMARY_TOKENS = 256
 """The longest summary, where the limit of the prompt allows it."""
 SUMMARY_SHARE = 8
 """A summary takes at most one part in this many of the prompt's limit."""
+USUAL_LINES = 256
+"""Selections up to this length are counted at once."""
 QUESTION_SHARE = 4
 """One part in this many of the limit is kept free for the next question, when turns leave."""
 
@@ -124,8 +126,9 @@ def plan_summary(
     covered = summary.covers if summary else 0
     meter = _Meter(prompts.system_message(system, _text(summary)), count)
     room = limit - limit // QUESTION_SHARE - meter.base
-    leaving = _first_kept(meter, [_past(meter, turn, room) for turn in turns[covered:]], room)
-    if not leaving:
+    past = [_past(meter, turn, room) for turn in turns[covered:]]
+    leaving = min(_first_kept(meter, past, room), len(past) - 1)  # the newest is what is talked about
+    if leaving <= 0:
         return None
     max_tokens = max(1, min(SUMMARY_TOKENS, limit // SUMMARY_SHARE))
     return _summary_step(summary, turns[: covered + leaving], count=count, max_tokens=max_tokens, limit=limit)
@@ -207,11 +210,11 @@ def _whole(turn: Turn) -> _Exchange:
 def _longest(selection: CodeSelection, fits: Callable[[CodeSelection], bool]) -> CodeSelection | None:
     """Return the selection with the fewest lines left out that fits, or None if no line does.
 
-    The number of lines is doubled until it is too large, so that the tokens of a huge selection
-    are never counted as a whole.
+    Most selections fit as they are. The number of lines is doubled until it is too large, so that
+    the tokens of a huge selection are never counted as a whole.
     """
     total = selection.text.count("\n") + 1
-    low, high = 0, 1
+    low, high = 0, min(USUAL_LINES, total)
     while fits(_shortened(selection, high)):
         if high == total:
             return selection

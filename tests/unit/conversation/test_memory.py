@@ -220,6 +220,10 @@ def test_nothing_is_summarised_while_everything_fits() -> None:
     assert plan_summary(SYSTEM, None, [make_turn(0)], count=count, limit=1000) is None
 
 
+def test_the_newest_turn_is_never_summarised() -> None:
+    assert plan_summary(SYSTEM, None, [make_turn(0, words=1000)], count=count, limit=200) is None
+
+
 def test_a_turn_too_long_for_the_summariser_is_cut_off_there_only() -> None:
     turns = [make_turn(0, words=1000), make_turn(1)]
     plan = plan_summary(SYSTEM, None, turns, count=count, limit=200)
