@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.knowledge.task import Match
-from core.knowledge.base import Thresholds
+from core.knowledge.thresholds import Thresholds
 
 
 class Band(StrEnum):
