@@ -1,5 +1,5 @@
 // Bundles the extension, its panel and, with --tests, the unit tests.
-import { readdirSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import esbuild from "esbuild";
 
 const extension = {
@@ -34,6 +34,8 @@ const tests = {
   sourcemap: "inline",
 };
 
+// A test that has been removed must not go on running.
+rmSync("build/test", { recursive: true, force: true });
 for (const options of process.argv.includes("--tests") ? [tests] : [extension, panel]) {
   await esbuild.build({ ...options, logLevel: "warning" });
 }

@@ -5,8 +5,7 @@ import * as vscode from "vscode";
 import { wirePosition } from "./editorContext";
 import { applyEdit, insertedLines, type LineSpan } from "./insertion";
 import type { Generation, TextEdit } from "./protocol";
-import { streamedCode } from "./streamedCode";
-import { formatSimilarity, shorten } from "./text";
+import { formatSimilarity, indentLines, shorten } from "./text";
 
 export const PREVIEW_SCHEME = "ai-codegen-preview";
 
@@ -211,7 +210,7 @@ function visibleEdit(shown: Shown): TextEdit {
     return shown.edit;
   }
   const place = wirePosition(shown.anchor);
-  const code = streamedCode(shown.reply, shown.indent);
+  const code = indentLines(shown.reply, shown.indent);
   return { range: { start: place, end: place }, newText: code.trim() ? `\n${code}` : "" };
 }
 

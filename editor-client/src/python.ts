@@ -72,7 +72,7 @@ export function output(program: string, args: string[]): Promise<string> {
 /**
  * Runs a program line by line until it ends or `signal` ends it.
  *
- * @throws Error with the last lines it printed when it fails.
+ * @throws Error with what it complained about when it fails.
  */
 export function follow(
   program: string,
@@ -100,12 +100,14 @@ export function follow(
       if (code === 0) {
         resolve();
       } else {
-        reject(
-          new Error(
-            last.filter((line) => /error/i.test(line)).join("\n") || last.join("\n") || `exit code ${code ?? "none"}`,
-          ),
-        );
+        reject(new Error(complaint(last) ?? `${program} ended with exit code ${code ?? "none"}.`));
       }
     });
   });
+}
+
+/** What a program complained about: the lines it called errors, else the last thing it said. */
+function complaint(lines: string[]): string | undefined {
+  const errors = lines.filter((line) => /^\s*error\b/i.test(line));
+  return errors.length ? errors.join("\n") : lines.at(-1);
 }

@@ -94,7 +94,7 @@ export class DraftView {
         button(match.description, { icon: "book", kind: "link", title: match.description }, () => {
           this.#send({ type: "openTask", taskId: match.taskId });
         }),
-        h("span", { class: "similarity" }, formatSimilarity(match.similarity)),
+        h("div", { class: "facts" }, h("span", { class: "similarity" }, formatSimilarity(match.similarity))),
       ),
     );
     return [h("p", { class: "label" }, "Similar tasks already known"), h("ul", { class: "sources" }, ...items)];

@@ -223,9 +223,13 @@ function drawSource(source: TaskMatch, threshold: number, send: Send): HTMLLIEle
     "li",
     {},
     open,
-    h("span", { class: `origin ${source.origin}` }, origin),
-    meter,
-    h("span", { class: "similarity" }, formatSimilarity(source.similarity)),
+    h(
+      "div",
+      { class: "facts" },
+      h("span", { class: "similarity" }, formatSimilarity(source.similarity)),
+      meter,
+      h("span", { class: `origin ${source.origin}` }, origin),
+    ),
   );
 }
 

@@ -15,23 +15,19 @@ print(mean([1, 2, 3]))
 scenario(
   { scenario: "explain", files: { "sample.py": SAMPLE } },
   {
-    "an explanation streams into the panel and says where it comes from":
-      async ({ window }) => {
-        await window.openFile("sample.py");
-        await window.waitForStatus(/idle|ready/);
-        await window.selectLines(1, 3);
-        await window.contextMenu("return sum", "Explain Selection");
-        const entry = window.entry(0);
-        await entry.getByText("sample.py:1–3").waitFor();
-        await window.panel.locator("article.working .markdown").waitFor();
-        await window.screenshot("streaming");
-        await window.answered(0);
-        await window.screenshot("answered");
-        assert.match(
-          await entry.locator(".badges").innerText(),
-          /SmolLM2-135M-Instruct[\s\S]*tokens/,
-        );
-      },
+    "an explanation streams into the panel and says where it comes from": async ({ window }) => {
+      await window.openFile("sample.py");
+      await window.waitForStatus(/idle|ready/);
+      await window.selectLines(1, 3);
+      await window.contextMenu("return sum", "Explain Selection");
+      const entry = window.entry(0);
+      await entry.getByText("sample.py:1–3").waitFor();
+      await window.panel.locator("article.working .markdown").waitFor();
+      await window.screenshot("streaming");
+      await window.answered(0);
+      await window.screenshot("answered");
+      assert.match(await entry.locator(".badges").innerText(), /SmolLM2-135M-Instruct[\s\S]*tokens/);
+    },
 
     "a follow-up goes on with the same conversation": async ({ window }) => {
       await window.ask("What happens when the list is empty?");
@@ -47,19 +43,15 @@ scenario(
       await window.screenshot("stopped");
     },
 
-    "a question that took the wrong route is answered again on the other":
-      async ({ window }) => {
-        await window
-          .entry(1)
-          .getByText("Wrong route: generate instead")
-          .click();
-        await window.answered(3);
-        await window
-          .entry(3)
-          .getByText(/Wrong route: explain instead/)
-          .waitFor();
-        await window.screenshot("wrong-route");
-      },
+    "a question that took the wrong route is answered again on the other": async ({ window }) => {
+      await window.entry(1).getByText("Wrong route: generate instead").click();
+      await window.answered(3);
+      await window
+        .entry(3)
+        .getByText(/Wrong route: explain instead/)
+        .waitFor();
+      await window.screenshot("wrong-route");
+    },
 
     "the conversation survives a reload of the window": async ({ window }) => {
       await window.page.reload();
@@ -70,16 +62,12 @@ scenario(
       await window.screenshot("reloaded");
     },
 
-    "past conversations are listed, and a new one starts empty": async ({
-      window,
-    }) => {
+    "past conversations are listed, and a new one starts empty": async ({ window }) => {
       await window.command("AI Assistant: New Conversation");
       await window.panel.getByText("Your own assistant").waitFor();
       await window.screenshot("new-conversation");
       await window.command("AI Assistant: Show Conversations…");
-      const stored = window.page
-        .locator(".quick-input-list .monaco-list-row")
-        .first();
+      const stored = window.page.locator(".quick-input-list .monaco-list-row").first();
       await stored.waitFor();
       await window.screenshot("conversations");
       await stored.click();

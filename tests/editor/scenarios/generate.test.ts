@@ -1,7 +1,5 @@
 /** Comment to code: accept, undo, reject, refuse after a change, correct and teach. */
 
-import assert from "node:assert/strict";
-
 import { scenario } from "../support/scenario.ts";
 import type { Window } from "../support/window.ts";
 
@@ -20,31 +18,29 @@ async function generate(window: Window): Promise<void> {
 scenario(
   { scenario: "generate", files: { "known.py": KNOWN } },
   {
-    "code appears in a preview with what grounds it, and accepting it is one undo step":
-      async ({ window }) => {
-        await window.openFile("known.py");
-        await window.waitForStatus(/idle|ready/);
-        await window.goTo(2, 10);
-        await window.codeAction("Generate code from this comment");
-        await window.lens("Accept").waitFor();
-        await window.lens(/grounded in/).waitFor();
-        await window.screenshot("preview");
-        await window.lens("Accept").click();
-        await window.tabClosed("proposed");
-        await window.line("def fib").waitFor();
-        await window.screenshot("accepted");
-        const accepted = await window.saved("known.py");
-        assert.match(accepted, /number\n {4}def fib\(n: int\):\n {8}/);
-        await window.page.keyboard.press("Control+z");
-        assert.equal(await window.saved("known.py"), KNOWN);
-      },
+    "code appears in a preview with what grounds it, and accepting it is one undo step": async ({ window }) => {
+      await window.openFile("known.py");
+      await window.waitForStatus(/idle|ready/);
+      await window.goTo(2, 10);
+      await window.codeAction("Generate code from this comment");
+      await window.lens("Accept").waitFor();
+      await window.lens(/grounded in/).waitFor();
+      await window.screenshot("preview");
+      await window.lens("Accept").click();
+      await window.tabClosed("proposed");
+      await window.line("def fib").waitFor();
+      await window.screenshot("accepted");
+      await window.saves("known.py", /number\n {4}def fib\(n: int\):\n {8}/);
+      await window.page.keyboard.press("Control+z");
+      await window.saves("known.py", KNOWN);
+    },
 
     "rejecting leaves the file as it was": async ({ window }) => {
       await generate(window);
       await window.lens("Reject").click();
       await window.tabClosed("proposed");
       await window.screenshot("rejected");
-      assert.equal(await window.saved("known.py"), KNOWN);
+      await window.saves("known.py", KNOWN);
     },
 
     "nothing is inserted once the text has changed": async ({ window }) => {
@@ -55,32 +51,26 @@ scenario(
       await window.tab("proposed").click();
       await window.lens(/The text has changed/).waitFor();
       await window.page.keyboard.press("Control+Enter");
-      await window
-        .notification("Nothing was inserted: the text has changed")
-        .waitFor();
+      await window.notification("Nothing was inserted: the text has changed").waitFor();
       await window.settled();
       await window.screenshot("refused");
       await window.lens("Close").click();
       await window.tabClosed("proposed");
-      assert.equal(
-        await window.saved("known.py"),
-        KNOWN.replace("Tools:", "Tools:  # changed"),
-      );
+      await window.saves("known.py", KNOWN.replace("Tools:", "Tools:  # changed"));
     },
 
-    "a correction of accepted code is taught with one click and used by the next request":
-      async ({ window }) => {
-        await generate(window);
-        await window.lens("Accept").click();
-        await window.tabClosed("proposed");
-        await window.line("return fib").waitFor();
-        await window.page.keyboard.type("  # corrected by hand");
-        await window.lens("Teach the Corrected Version").waitFor();
-        await window.screenshot("corrected");
-        await window.lens("Teach the Corrected Version").click();
-        await window.notification("Taught:").waitFor();
-        await window.settled();
-        await window.screenshot("taught");
-      },
+    "a correction of accepted code is taught with one click and used by the next request": async ({ window }) => {
+      await generate(window);
+      await window.lens("Accept").click();
+      await window.tabClosed("proposed");
+      await window.line("return fib").waitFor();
+      await window.page.keyboard.type("  # corrected by hand");
+      await window.lens("Teach the Corrected Version").waitFor();
+      await window.screenshot("corrected");
+      await window.lens("Teach the Corrected Version").click();
+      await window.notification("Taught:").waitFor();
+      await window.settled();
+      await window.screenshot("taught");
+    },
   },
 );

@@ -18,20 +18,19 @@ scenario(
     settings: { "aiCodegenAssistant.explainMaxTokens": 256 },
   },
   {
-    "the status bar goes from starting over loading to the speed of the answer":
-      async ({ window }) => {
-        await window.openFile("sample.py");
-        await window.noteStatuses();
-        await window.selectLines(1, 3);
-        await window.page.keyboard.press("Shift+Alt+E");
-        await window.entry(0).locator(".markdown").waitFor();
-        await window.answered(0);
-        await window.waitForStatus("ready");
-        const seen = (await window.statusesSeen()).join("\n");
-        for (const state of [/loading/, /thinking|tokens\/s/, /ready/]) {
-          assert.match(seen, state);
-        }
-      },
+    "the status bar goes from starting over loading to the speed of the answer": async ({ window }) => {
+      await window.openFile("sample.py");
+      await window.noteStatuses();
+      await window.selectLines(1, 3);
+      await window.page.keyboard.press("Shift+Alt+E");
+      await window.entry(0).locator(".markdown").waitFor();
+      await window.answered(0);
+      await window.waitForStatus("ready");
+      const seen = (await window.statusesSeen()).join("\n");
+      for (const state of [/loading/, /thinking|tokens\/s/, /ready/]) {
+        assert.match(seen, state);
+      }
+    },
 
     "two windows use one engine": async ({ window, editor }) => {
       const second = await editor.open();
@@ -52,28 +51,28 @@ scenario(
       await second.page.close();
     },
 
-    "an engine that is killed in mid-answer is explained, and the next question starts another":
-      async ({ window, editor }) => {
-        await window.ask("Explain every line of this code in great detail.");
-        await window.entry(1).locator(".markdown").waitFor();
-        const [engine] = engines(editor.home);
-        assert.ok(engine);
-        process.kill(engine, "SIGKILL");
-        await window.panel.locator("article.failed [role=alert]").waitFor();
-        await window.screenshot("engine-killed");
-        await window.ask("What does it return for 21?");
-        await window.answered(2);
-        assert.notEqual(engines(editor.home)[0], engine);
-        await window.screenshot("engine-recovered");
-      },
+    "an engine that is killed in mid-answer is explained, and the next question starts another": async ({
+      window,
+      editor,
+    }) => {
+      await window.ask("Explain every line of this code in great detail.");
+      await window.entry(1).locator(".markdown").waitFor();
+      const [engine] = engines(editor.home);
+      assert.ok(engine);
+      process.kill(engine, "SIGKILL");
+      await window.panel.locator("article.failed [role=alert]").waitFor();
+      await window.screenshot("engine-killed");
+      await window.ask("What does it return for 21?");
+      await window.answered(2);
+      assert.notEqual(engines(editor.home)[0], engine);
+      await window.screenshot("engine-recovered");
+    },
 
     "a server that is killed is started again": async ({ window, editor }) => {
       const [server] = servers(editor.home);
       assert.ok(server);
       process.kill(server, "SIGKILL");
-      await window
-        .notification("ended unexpectedly and is being started again")
-        .waitFor();
+      await window.notification("ended unexpectedly and is being started again").waitFor();
       await window.settled();
       await window.screenshot("server-killed");
       await window.ask("And for 4?");
@@ -84,10 +83,7 @@ scenario(
       await window.command("AI Assistant: Unload Models");
       await window.notification("The models are unloaded").waitFor();
       await window.waitForStatus("idle");
-      assert.doesNotMatch(
-        await cli(editor.home, "status"),
-        /\bready\b.*SmolLM2/,
-      );
+      assert.doesNotMatch(await cli(editor.home, "status"), /\bready\b.*SmolLM2/);
     },
   },
 );
@@ -97,25 +93,16 @@ function engines(home: string): number[] {
 }
 
 function servers(home: string): number[] {
-  return processes(
-    (words, environment) =>
-      words.includes("serve") &&
-      environment.includes(`AI_CODEGEN_HOME=${home}`),
-  );
+  return processes((words, environment) => words.includes("serve") && environment.includes(`AI_CODEGEN_HOME=${home}`));
 }
 
 /** Process ids of the assistant's processes that `matches` accepts. */
-function processes(
-  matches: (words: string[], environment: string[]) => boolean,
-): number[] {
+function processes(matches: (words: string[], environment: string[]) => boolean): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .filter((name) => {
       const words = read(`/proc/${name}/cmdline`);
-      return (
-        words.includes("ai_codegen_assistant") &&
-        matches(words, read(`/proc/${name}/environ`))
-      );
+      return words.includes("ai_codegen_assistant") && matches(words, read(`/proc/${name}/environ`));
     })
     .map(Number);
 }

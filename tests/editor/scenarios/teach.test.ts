@@ -17,19 +17,18 @@ def teapot_colour(phase):
 scenario(
   { scenario: "teach", files: { "wish.py": WISH } },
   {
-    "an unknown task shows the closest ones and what can be done": async ({
-      window,
-    }) => {
+    "an unknown task shows the closest ones and what can be done": async ({ window }) => {
       await window.openFile("wish.py");
       await window.waitForStatus(/idle|ready/);
       await window.goTo(1, 5);
       await window.command("AI Assistant: Generate Code from Comment");
       const entry = window.entry(0);
       await entry.getByText("I have not learnt this yet.").waitFor();
-      assert.deepEqual(
-        await entry.locator(".callout .buttons button").allInnerTexts(),
-        ["Teach…", "Generate Anyway", "Dismiss"],
-      );
+      assert.deepEqual(await entry.locator(".callout .buttons button").allInnerTexts(), [
+        "Teach…",
+        "Generate Anyway",
+        "Dismiss",
+      ]);
       assert.ok((await entry.locator(".sources li").count()) > 0);
       await window.screenshot("unknown");
     },
@@ -41,24 +40,16 @@ scenario(
       await window.page.keyboard.press("Control+F4");
     },
 
-    "the form teaches it with the code of the selection": async ({
-      window,
-    }) => {
+    "the form teaches it with the code of the selection": async ({ window }) => {
       await window.openFile("wish.py");
       await window.selectLines(3, 5);
       await window.entry(0).getByRole("button", { name: "Teach…" }).click();
-      await window.panel
-        .getByRole("button", { name: "Take the code selected in the editor" })
-        .click();
+      await window.panel.getByRole("button", { name: "Take the code selected in the editor" }).click();
       const code = window.panel.locator('textarea[name="implementation"]');
-      await window.waitUntil(async () =>
-        (await code.inputValue()).startsWith("def teapot_colour"),
-      );
+      await window.waitUntil(async () => (await code.inputValue()).startsWith("def teapot_colour"));
       await window.panel.getByText("Similar tasks already known").waitFor();
       await window.screenshot("form");
-      await window.panel
-        .getByRole("button", { name: "Teach", exact: true })
-        .click();
+      await window.panel.getByRole("button", { name: "Teach", exact: true }).click();
       await window.notification("Taught:").waitFor();
       await window.entry(0).getByText("Taught").waitFor();
     },
@@ -73,41 +64,33 @@ scenario(
       await window.tabClosed("proposed");
     },
 
-    "a selection is taught with the description of its docstring, and similar tasks are shown":
-      async ({ window }) => {
-        await window.selectLines(3, 5);
-        await window.codeAction("Teach this as a task");
-        const description = window.panel.locator(
-          'textarea[name="description"]',
-        );
-        await window.waitUntil(async () =>
-          (await description.inputValue()).startsWith(
-            "Convert the moon phase to the colour",
-          ),
-        );
-        await window.panel.getByText("Similar tasks already known").waitFor();
-        await window.screenshot("from-selection");
-        await window.panel.getByRole("button", { name: "Cancel" }).click();
-      },
+    "a selection is taught with the description of its docstring, and similar tasks are shown": async ({ window }) => {
+      await window.selectLines(3, 5);
+      await window.codeAction("Teach this as a task");
+      const description = window.panel.locator('textarea[name="description"]');
+      await window.waitUntil(async () =>
+        (await description.inputValue()).startsWith("Convert the moon phase to the colour"),
+      );
+      await window.panel.getByText("Similar tasks already known").waitFor();
+      await window.screenshot("from-selection");
+      await window.panel.getByRole("button", { name: "Cancel" }).click();
+    },
 
-    "the tasks view finds by meaning, and a saved document changes the task":
-      async ({ window, editor }) => {
-        await window.command("AI Assistant: Manage Taught Tasks");
-        await window.tree("Taught by you").waitFor();
-        await window.screenshot("tasks");
-        await window.command("AI Assistant: Search Tasks…");
-        await window.fillInput("what colour has the teapot");
-        await window.tree(/convert the moon phase/i).click();
-        await window.line('return "blue"').waitFor();
-        await window.screenshot("found");
-        await window.page.keyboard.press("Control+End");
-        await window.page.keyboard.type("# edited by hand");
-        await window.page.keyboard.press("Control+s");
-        await window.page.locator(".tab.dirty").waitFor({ state: "detached" });
-        await window.waitUntil(async () =>
-          (await exported(editor.home)).includes("edited by hand"),
-        );
-      },
+    "the tasks view finds by meaning, and a saved document changes the task": async ({ window, editor }) => {
+      await window.command("AI Assistant: Manage Taught Tasks");
+      await window.tree("Taught by you").waitFor();
+      await window.screenshot("tasks");
+      await window.command("AI Assistant: Search Tasks…");
+      await window.fillInput("what colour has the teapot");
+      await window.tree(/convert the moon phase/i).click();
+      await window.line('return "blue"').waitFor();
+      await window.screenshot("found");
+      await window.page.keyboard.press("Control+End");
+      await window.page.keyboard.type("# edited by hand");
+      await window.page.keyboard.press("Control+s");
+      await window.page.locator(".tab.dirty").waitFor({ state: "detached" });
+      await window.waitUntil(async () => (await exported(editor.home)).includes("edited by hand"));
+    },
 
     "a deleted task comes back with undo": async ({ window }) => {
       await window.command("AI Assistant: Clear Search");
@@ -123,9 +106,7 @@ scenario(
 
     "the status shows models, queue and knowledge": async ({ window }) => {
       await window.statusItem.click();
-      await window.page
-        .locator(".quick-input-list .monaco-list-row", { hasText: "Knowledge" })
-        .waitFor();
+      await window.page.locator(".quick-input-list .monaco-list-row", { hasText: "Knowledge" }).waitFor();
       await window.screenshot("status");
       await window.page.keyboard.press("Escape");
     },

@@ -7,14 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { cli, copyStarterHome } from "./home.ts";
-import {
-  CHROMIUM,
-  CODE_SERVER,
-  NODE,
-  PYTHON,
-  SCREENSHOTS,
-  VSIX,
-} from "./places.ts";
+import { CHROMIUM, CODE_SERVER, NODE, PYTHON, SCREENSHOTS, VSIX } from "./places.ts";
 import { chromium, type Browser, type BrowserContext } from "./playwright.ts";
 import { Window } from "./window.ts";
 
@@ -48,6 +41,7 @@ const USER_SETTINGS = {
   "editor.accessibilitySupport": "off",
   "files.simpleDialog.enable": true,
   "files.hotExit": "off",
+  "files.autoSave": "off",
 };
 
 const STARTUP = 60_000;
@@ -86,19 +80,12 @@ export class Editor {
     this.#context.on("response", (response) => {
       const { protocol, hostname } = new URL(response.url());
       // A webview's files have an address of their own, but the page's service worker answers.
-      if (
-        protocol.startsWith("http") &&
-        hostname !== "127.0.0.1" &&
-        !response.fromServiceWorker()
-      ) {
+      if (protocol.startsWith("http") && hostname !== "127.0.0.1" && !response.fromServiceWorker()) {
         this.#foreign.add(hostname);
       }
     });
     this.#context.on("requestfailed", (request) => {
-      if (
-        request.url().startsWith("http") &&
-        new URL(request.url()).hostname !== "127.0.0.1"
-      ) {
+      if (request.url().startsWith("http") && new URL(request.url()).hostname !== "127.0.0.1") {
         this.#foreign.add(request.url());
       }
     });
@@ -108,18 +95,8 @@ export class Editor {
   static async launch(options: EditorOptions): Promise<Editor> {
     const base = mkdtempSync(join(tmpdir(), "editor-test-"));
     prepare(base, options);
-    const folders = [
-      "--user-data-dir",
-      join(base, "user"),
-      "--extensions-dir",
-      join(base, "extensions"),
-    ];
-    const common = [
-      CODE_SERVER,
-      ...folders,
-      "--config",
-      join(base, "config.yaml"),
-    ];
+    const folders = ["--user-data-dir", join(base, "user"), "--extensions-dir", join(base, "extensions")];
+    const common = [CODE_SERVER, ...folders, "--config", join(base, "config.yaml")];
     execFileSync(NODE, [...common, "--install-extension", VSIX], {
       stdio: "pipe",
     });
@@ -128,19 +105,8 @@ export class Editor {
       NODE,
       [
         ...common,
-        ...[
-          "--bind-addr",
-          `127.0.0.1:${port}`,
-          "--auth",
-          "none",
-          "--disable-telemetry",
-          "--disable-update-check",
-        ],
-        ...[
-          "--disable-workspace-trust",
-          "--disable-getting-started-override",
-          "--disable-proxy",
-        ],
+        ...["--bind-addr", `127.0.0.1:${port}`, "--auth", "none", "--disable-telemetry", "--disable-update-check"],
+        ...["--disable-workspace-trust", "--disable-getting-started-override", "--disable-proxy"],
       ],
       {
         stdio: "ignore",
@@ -151,13 +117,7 @@ export class Editor {
     await healthy(port, child);
     const browser = await chromium.launch({
       executablePath: CHROMIUM,
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-      ],
+      args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"],
     });
     const context = await browser.newContext({
       viewport: { width: 1360, height: 850 },
@@ -179,9 +139,7 @@ export class Editor {
     page.setDefaultTimeout(PATIENCE);
     await page.goto(this.#url, { waitUntil: "domcontentloaded" });
     await page.locator(".monaco-workbench").waitFor();
-    return new Window(page, this.workspace, (name) =>
-      this.#screenshotPath(name),
-    );
+    return new Window(page, this.workspace, (name) => this.#screenshotPath(name));
   }
 
   /** Hosts other than this machine that any page has asked for anything. */
@@ -200,9 +158,7 @@ export class Editor {
   async close(): Promise<void> {
     await this.#browser.close();
     if (this.#process.pid !== undefined && this.#process.exitCode === null) {
-      const ended = new Promise((resolve) =>
-        this.#process.once("exit", resolve),
-      );
+      const ended = new Promise((resolve) => this.#process.once("exit", resolve));
       process.kill(-this.#process.pid, "SIGTERM");
       await ended;
     }
@@ -217,25 +173,13 @@ export class Editor {
 
   #screenshotPath(name: string): string {
     this.#shots += 1;
-    return join(
-      SCREENSHOTS,
-      `${this.#scenario}-${String(this.#shots).padStart(2, "0")}-${name}.png`,
-    );
+    return join(SCREENSHOTS, `${this.#scenario}-${String(this.#shots).padStart(2, "0")}-${name}.png`);
   }
 }
 
-function prepare(
-  base: string,
-  { files, starter = true, settings = {} }: EditorOptions,
-): void {
+function prepare(base: string, { files, starter = true, settings = {} }: EditorOptions): void {
   const home = join(base, "home");
-  for (const folder of [
-    "work space",
-    "user/User",
-    "user/Machine",
-    "extensions",
-    "home",
-  ]) {
+  for (const folder of ["work space", "user/User", "user/Machine", "extensions", "home"]) {
     mkdirSync(join(base, folder), { recursive: true });
   }
   mkdirSync(SCREENSHOTS, { recursive: true });
@@ -252,14 +196,8 @@ function prepare(
     "aiCodegenAssistant.generateMaxTokens": 64,
     ...settings,
   };
-  writeFileSync(
-    join(base, "user/Machine/settings.json"),
-    JSON.stringify(machine),
-  );
-  writeFileSync(
-    join(base, "user/User/settings.json"),
-    JSON.stringify(USER_SETTINGS),
-  );
+  writeFileSync(join(base, "user/Machine/settings.json"), JSON.stringify(machine));
+  writeFileSync(join(base, "user/User/settings.json"), JSON.stringify(USER_SETTINGS));
   writeFileSync(join(base, "config.yaml"), "auth: none\n");
 }
 
@@ -277,9 +215,7 @@ async function freePort(): Promise<number> {
 async function healthy(port: number, child: ChildProcess): Promise<void> {
   const deadline = Date.now() + STARTUP;
   while (Date.now() < deadline && child.exitCode === null) {
-    const answer = await fetch(`http://127.0.0.1:${port}/healthz`).catch(
-      () => undefined,
-    );
+    const answer = await fetch(`http://127.0.0.1:${port}/healthz`).catch(() => undefined);
     if (answer?.ok) {
       return;
     }

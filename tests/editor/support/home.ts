@@ -25,13 +25,7 @@ export function copyStarterHome(target: string): string {
 
 /** Runs the command line against a data folder and returns what it printed. */
 export async function cli(home: string, ...args: string[]): Promise<string> {
-  const { stdout } = await run(PYTHON, [
-    "-m",
-    "ai_codegen_assistant",
-    "--home",
-    home,
-    ...args,
-  ]);
+  const { stdout } = await run(PYTHON, ["-m", "ai_codegen_assistant", "--home", home, ...args]);
   return stdout;
 }
 

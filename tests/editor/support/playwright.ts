@@ -6,13 +6,7 @@ import type * as Playwright from "playwright-core";
 
 import { CACHE } from "./places.ts";
 
-export type {
-  Browser,
-  BrowserContext,
-  FrameLocator,
-  Locator,
-  Page,
-} from "playwright-core";
+export type { Browser, BrowserContext, FrameLocator, Locator, Page } from "playwright-core";
 
 const require = createRequire(join(CACHE, "package.json"));
 // `require` knows no types; the package's own declarations say what it returns.

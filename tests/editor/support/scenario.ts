@@ -15,10 +15,7 @@ export interface Stage {
  * Runs the steps in order. The first one that fails leaves a screenshot of every window and ends
  * the scenario, since the next ones build on it.
  */
-export function scenario(
-  options: EditorOptions,
-  steps: Record<string, (stage: Stage) => Promise<void>>,
-): void {
+export function scenario(options: EditorOptions, steps: Record<string, (stage: Stage) => Promise<void>>): void {
   test(options.scenario, async (context) => {
     const editor = await Editor.launch(options);
     try {
@@ -36,11 +33,7 @@ export function scenario(
           return;
         }
       }
-      assert.deepEqual(
-        editor.foreignHosts,
-        [],
-        "No page may ask a foreign host for anything.",
-      );
+      assert.deepEqual(editor.foreignHosts, [], "No page may ask a foreign host for anything.");
     } finally {
       await editor.close();
     }

@@ -1,5 +1,6 @@
 /** One editor window, as a person uses it. */
 
+import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -8,17 +9,15 @@ import type { FrameLocator, Locator, Page } from "./playwright.ts";
 /** How often a key press or a click that the workbench may swallow is repeated. */
 const ATTEMPTS = 8;
 const MOMENT = 2_500;
+const PAUSE = 200;
+const PATIENCE = 180_000;
 
 export class Window {
   readonly page: Page;
   readonly #workspace: string;
   readonly #screenshotPath: (name: string) => string;
 
-  constructor(
-    page: Page,
-    workspace: string,
-    screenshotPath: (name: string) => string,
-  ) {
+  constructor(page: Page, workspace: string, screenshotPath: (name: string) => string) {
     this.page = page;
     this.#workspace = workspace;
     this.#screenshotPath = screenshotPath;
@@ -26,23 +25,16 @@ export class Window {
 
   /** The panel's page. */
   get panel(): FrameLocator {
-    return this.page
-      .frameLocator("iframe.webview.ready")
-      .first()
-      .frameLocator("#active-frame");
+    return this.page.frameLocator("iframe.webview.ready").first().frameLocator("#active-frame");
   }
 
   /** The editor that has the focus. */
   get editor(): Locator {
-    return this.page
-      .locator(".editor-group-container.active .editor-instance .monaco-editor")
-      .first();
+    return this.page.locator(".editor-group-container.active .editor-instance .monaco-editor").first();
   }
 
   get statusItem(): Locator {
-    return this.page.locator(
-      '.statusbar-item[id="ai-codegen-assistant.ai-codegen-assistant.aiAssistant.status"]',
-    );
+    return this.page.locator('.statusbar-item[id="ai-codegen-assistant.ai-codegen-assistant.aiAssistant.status"]');
   }
 
   async screenshot(name: string): Promise<void> {
@@ -51,10 +43,7 @@ export class Window {
 
   /** Opens a file of the workspace and waits until its language is known. */
   async openFile(name: string): Promise<void> {
-    await this.page
-      .locator(".explorer-folders-view")
-      .getByText(name, { exact: true })
-      .dblclick();
+    await this.page.locator(".explorer-folders-view").getByText(name, { exact: true }).dblclick();
     await this.page.locator(".tab", { hasText: name }).waitFor();
     await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
   }
@@ -72,9 +61,7 @@ export class Window {
     await input.waitFor();
     await input.fill(`:${line}:${column}`);
     await this.page.keyboard.press("Enter");
-    await this.page
-      .locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` })
-      .waitFor();
+    await this.page.locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` }).waitFor();
   }
 
   /** Selects whole lines, both counted from 1 and included. */
@@ -84,9 +71,7 @@ export class Window {
       await this.page.keyboard.press("Shift+ArrowDown");
     }
     await this.page.keyboard.press("Shift+End");
-    await this.page
-      .locator(".statusbar-item", { hasText: "selected" })
-      .waitFor();
+    await this.page.locator(".statusbar-item", { hasText: "selected" }).waitFor();
   }
 
   /** Chooses an entry of the editor's context menu at a line of text. */
@@ -134,15 +119,17 @@ export class Window {
   /** Runs a command by its title from the palette. */
   async command(title: string): Promise<void> {
     const input = this.page.locator(".quick-input-widget input.input");
+    const row = this.page.locator(".quick-input-list .monaco-list-row", { hasText: title }).first();
     await this.#until(async () => {
       await this.page.keyboard.press("F1");
       await input.waitFor({ timeout: MOMENT });
+      await input.fill(`>${title}`);
+      await row.waitFor({ timeout: MOMENT }).catch(async (error: unknown) => {
+        // Right after a start the palette does not know all commands, and does not look again.
+        await this.page.keyboard.press("Escape");
+        throw error;
+      });
     });
-    await input.fill(`>${title}`);
-    const row = this.page
-      .locator(".quick-input-list .monaco-list-row", { hasText: title })
-      .first();
-    await row.waitFor();
     await this.page.keyboard.press("Enter");
   }
 
@@ -153,9 +140,7 @@ export class Window {
 
   /** Waits until an entry has its answer. */
   async answered(index: number): Promise<void> {
-    await this.panel
-      .locator(`article.done:nth-of-type(${index + 1})`)
-      .waitFor();
+    await this.panel.locator(`article.done:nth-of-type(${index + 1})`).waitFor();
   }
 
   /** Asks a question in the panel. */
@@ -186,18 +171,12 @@ export class Window {
     await this.page.waitForFunction(() =>
       document
         .getAnimations()
-        .every(
-          ({ playState, effect }) =>
-            playState !== "running" ||
-            effect?.getTiming().iterations === Infinity,
-        ),
+        .every(({ playState, effect }) => playState !== "running" || effect?.getTiming().iterations === Infinity),
     );
   }
 
   notification(text: string | RegExp): Locator {
-    return this.page
-      .locator(".notification-list-item", { hasText: text })
-      .first();
+    return this.page.locator(".notification-list-item", { hasText: text }).first();
   }
 
   /** Presses a button of a notification. */
@@ -208,36 +187,20 @@ export class Window {
     await notification.locator(".monaco-button", { hasText: choice }).click();
   }
 
-  /** Saves the file in front and returns what is on disk. */
-  async saved(name: string): Promise<string> {
-    await this.page.keyboard.press("Control+s");
-    await this.page
-      .locator(".tab.dirty", { hasText: name })
-      .waitFor({ state: "detached" });
-    return readFileSync(join(this.#workspace, name), "utf8");
-  }
-
-  /** The text of the editor in front, as far as it is visible. */
-  async visibleText(): Promise<string> {
-    const lines = await this.editor
-      .locator(".view-line")
-      .evaluateAll((elements) =>
-        elements
-          .map((element) => ({
-            top: Number.parseFloat((element as HTMLElement).style.top),
-            text: element.textContent,
-          }))
-          .sort((left, right) => left.top - right.top)
-          .map(({ text }) => text.replaceAll("\u00a0", " ")),
-      );
-    return lines.join("\n");
+  /** Saves the file in front, and waits until what is on disk is what is expected. */
+  async saves(name: string, expected: string | RegExp): Promise<void> {
+    const matches = (text: string): boolean => (expected instanceof RegExp ? expected.test(text) : text === expected);
+    await this.#until(async () => {
+      await this.page.keyboard.press("Control+s");
+      await this.page.locator(".tab.dirty", { hasText: name }).waitFor({ state: "detached", timeout: MOMENT });
+      const text = readFileSync(join(this.#workspace, name), "utf8");
+      assert.ok(matches(text), `${name} is not what was expected:\n${text}`);
+    });
   }
 
   /** A row of the tasks view. */
   tree(text: string | RegExp): Locator {
-    return this.page
-      .locator(".pane-body .monaco-list-row", { hasText: text })
-      .first();
+    return this.page.locator(".pane-body .monaco-list-row", { hasText: text }).first();
   }
 
   /** Answers an input box. */
@@ -271,9 +234,7 @@ export class Window {
   }
 
   async statusesSeen(): Promise<string[]> {
-    return this.page.evaluate(() => [
-      ...(globalThis as unknown as { statusesSeen: Set<string> }).statusesSeen,
-    ]);
+    return this.page.evaluate(() => [...(globalThis as unknown as { statusesSeen: Set<string> }).statusesSeen]);
   }
 
   /** A line of the editor in front. */
@@ -291,6 +252,7 @@ export class Window {
         if (attempt === ATTEMPTS) {
           throw error;
         }
+        await this.page.waitForTimeout(PAUSE);
       }
     }
   }
