@@ -74,9 +74,12 @@ def below(document: Snapshot | None, position: Position | None, prompt: str) -> 
 
 
 def with_edit(workspace: Workspace, answer: dict[str, Any], place: Place | None) -> dict[str, Any]:
-    """Add the edit to a generation's result, or the reason why the code cannot be inserted."""
+    """Add to a generation's result what was asked for, and its edit or why there is none."""
+    if place is None:
+        return answer
+    answer = answer | {"prompt": place.target.prompt}
     code = answer.get("code")
-    if place is None or not code:
+    if not code:
         return answer
     refusal = place.refusal(workspace)
     return answer | ({"edit": place.edit(code)} if refusal is None else {"message": refusal})
