@@ -43,7 +43,9 @@ export class Assistant implements vscode.Disposable {
   ): Promise<Requests[M]["result"]> {
     const client = await this.#server.client();
     const id = randomUUID();
-    const { onText, onProgress, token } = observer;
+    const { onText, onProgress } = observer;
+    // Without one the client would take the missing argument for a second parameter.
+    const token = observer.token ?? new vscode.CancellationTokenSource().token;
     if (onText) {
       this.#streams.set(id, onText);
     }

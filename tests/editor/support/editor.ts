@@ -1,7 +1,7 @@
 /** A real VS Code (code-server) with the real extension, and a real browser to drive it. */
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -152,6 +152,15 @@ export class Editor {
     for (const page of this.#context.pages()) {
       await page.screenshot({ path: this.#screenshotPath(name) });
     }
+  }
+
+  /** The end of what the extension has logged. */
+  get log(): string {
+    const logs = join(this.#base, "user", "logs");
+    return readdirSync(logs, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith("AI CodeGen Assistant.log"))
+      .map((name) => readFileSync(join(logs, name), "utf8").split("\n").slice(-60).join("\n"))
+      .join("\n");
   }
 
   /** Ends everything that was started, and the engine. */

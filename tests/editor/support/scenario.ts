@@ -30,6 +30,7 @@ export function scenario(options: EditorOptions, steps: Record<string, (stage: S
         });
         if (failed) {
           await editor.screenshotAll("failed");
+          context.diagnostic(editor.log);
           return;
         }
       }
