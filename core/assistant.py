@@ -55,6 +55,9 @@ from core.messages import (
 )
 from core.text import CODE_LIMIT, QUERY_LIMIT, check_text
 
+HUMANEVAL = "humaneval"
+"""Names the built-in tasks as a source of an import."""
+
 T = TypeVar("T")
 R = TypeVar("R", Explanation, Generation)
 
@@ -161,9 +164,12 @@ class Assistant:
 
     async def import_tasks(self, request: ImportTasksRequest, context: RequestContext) -> Imported:
         """Read solved tasks from a source."""
+        source, origin = request.source, Origin.IMPORTED
+        if source == HUMANEVAL:
+            source, origin = self._retrieval.builtin_source(context.settings), Origin.BUILTIN
 
         def work(shelf: Shelf) -> Imported:
-            return shelf.knowledge.import_tasks(request.source, Origin.IMPORTED, context.emit, context.token)
+            return shelf.knowledge.import_tasks(source, origin, context.emit, context.token)
 
         return await self._retrieval.run_long(context.settings, context.token, context.emit, work)
 

@@ -16,7 +16,7 @@ from core.conversation import memory
 from core.conversation.history import History
 from core.conversation.memory import Summary
 from core.conversation.prompts import DEFAULT_QUESTION, SYSTEM
-from core.errors import InvalidParams
+from core.errors import InvalidParams, ModelFailed
 from core.messages import ExplainRequest, Explanation, Role, Timings, Tokens, Turn
 from core.models.interface import CountTokens, JobTimes, ModelJob, ModelRunner, OnPhase, SamplingParams
 from core.models.registry import ModelRegistry
@@ -143,14 +143,17 @@ class Explainer:
         self._models.submit(job).add_done_callback(_log_failure)
 
     def _summarise(self, conversation_id: str, runner: ModelRunner, settings: Settings, token: CancelToken) -> None:
-        limits = _Limits.of(runner, settings)
-        past = self._history.load(conversation_id)
-        plan = memory.plan_summary(SYSTEM, past.summary, past.turns, count=_counter(runner), limit=limits.prompt)
-        if plan is None:
-            return
-        params = SamplingParams(max_tokens=plan.max_tokens, repetition_penalty=REPETITION_PENALTY)
-        reply = collect(runner.generate(runner.encode_chat(plan.messages), params, token), lambda _: None)
-        if reply.text.strip():
+        """Commit one summary after the other until all turns that have left the prompt are covered."""
+        count, limit = _counter(runner), _Limits.of(runner, settings).prompt
+        while True:
+            past = self._history.load(conversation_id)
+            plan = memory.plan_summary(SYSTEM, past.summary, past.turns, count=count, limit=limit)
+            if plan is None:
+                return
+            params = SamplingParams(max_tokens=plan.max_tokens, repetition_penalty=REPETITION_PENALTY)
+            reply = collect(runner.generate(runner.encode_chat(plan.messages), params, token), lambda _: None)
+            if not reply.text.strip():
+                raise ModelFailed("The model said nothing.")
             self._history.commit_summary(conversation_id, Summary(text=reply.text.strip(), covers=plan.covers))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from core.cancellation import CancelToken
-from core.errors import AssistantError, EngineBusy, EngineUnavailable
+from core.errors import AssistantError, EngineBusy, EngineUnavailable, ModelMissing
 from core.knowledge.base import KnowledgeBase
 from core.knowledge.embedder import Embedder, SentenceEmbedder
 from core.messages import KnowledgeInfo, Origin, Phase, PhaseName, Role
@@ -25,6 +25,9 @@ from core.routing.routes import load_routes
 from core.settings import Settings
 
 T = TypeVar("T")
+
+OWN_ROUTES = "routes.toml"
+"""A person's own utterances for the router, in the data folder."""
 
 MAX_WAITING = 256
 """Jobs that may wait; retrieval takes milliseconds, so that more means something is wrong."""
@@ -79,6 +82,18 @@ class Retrieval:
         """
         shelf = await self.run(settings, token, on_phase, lambda shelf: shelf)
         return await asyncio.wrap_future(self._long.submit(work, shelf))
+
+    def builtin_source(self, settings: Settings) -> str:
+        """Return the file of HumanEval that the chosen model set has brought.
+
+        Raises:
+            ModelMissing: It is not installed.
+        """
+        file = self._registry.knowledge_file(settings)
+        if file is None:
+            command = f"ai-codegen-assistant models pull {settings.model_set}"
+            raise ModelMissing(f"HumanEval is not installed. Install it with: {command}", command=command)
+        return str(file)
 
     def info(self) -> KnowledgeInfo:
         """Return how the knowledge stands; callable from any thread."""
@@ -146,7 +161,7 @@ class Retrieval:
                 return self._shelf
             self._shelf.knowledge.close()
             self._shelf = None
-        router = Router(embedder, load_routes())
+        router = Router(embedder, load_routes(self._folders.root / OWN_ROUTES))
         knowledge = KnowledgeBase.open(self._folders.knowledge, embedder, self._on_change)
         self._shelf = Shelf(model, embedder, router, knowledge)
         return self._shelf

@@ -77,7 +77,7 @@ def _same_task(request: GenerateRequest, found: Grounding) -> Match | None:
     if found.band is not Band.GROUNDED or request.language != "python":
         return None
     best = found.closest[0]
-    same = adapt.is_same_task(request.prompt, best.task.description, best.similarity, found.threshold)
+    same = adapt.is_same_task(request.prompt, best.task.description, best.similarity, found.same)
     return best if same else None
 
 

@@ -28,6 +28,8 @@ class Grounding:
     band: Band
     threshold: float
     """Similarity from which a match counts as known."""
+    same: float
+    """Similarity from which the best match is practically the task asked for."""
     closest: tuple[Match, ...]
     """Best first, whatever their band."""
     used: tuple[Match, ...]
@@ -48,7 +50,8 @@ def decide(matches: Sequence[Match], thresholds: Thresholds, chosen: float = 0.0
     best = matches[0].similarity if matches else 0.0
     band = Band.GROUNDED if best >= known else Band.WEAK if best >= weak else Band.UNKNOWN
     used = () if band is Band.UNKNOWN else tuple(one for one in matches if one.similarity >= weak)
-    return Grounding(band=band, threshold=known, closest=tuple(matches), used=used)
+    same = max(known, thresholds.same)
+    return Grounding(band=band, threshold=known, same=same, closest=tuple(matches), used=used)
 
 
 def refusal(grounding: Grounding) -> str:

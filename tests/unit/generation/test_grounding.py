@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.generation.grounding import Band, decide, refusal
+from core.knowledge.task import Match, Task
+from core.knowledge.thresholds import Thresholds
+
+THRESHOLDS = Thresholds(known=0.6, weak=0.5, same=0.7)
+
+
+def match(similarity: float) -> Match:
+    task = Task(id=f"task-{similarity}", description="Sort words.", implementation="sorted(words)")
+    return Match(task=task, similarity=similarity)
+
+
+@pytest.mark.parametrize(
+    ("best", "band"),
+    [(0.6, Band.GROUNDED), (0.59, Band.WEAK), (0.5, Band.WEAK), (0.49, Band.UNKNOWN), (0.0, Band.UNKNOWN)],
+)
+def test_the_best_match_decides_the_band(best: float, band: Band) -> None:
+    assert decide([match(best), match(0.0)], THRESHOLDS).band is band
+
+
+def test_an_empty_store_knows_nothing() -> None:
+    found = decide([], THRESHOLDS)
+    assert found.band is Band.UNKNOWN
+    assert "Nothing is known yet" in refusal(found)
+
+
+def test_only_matches_that_are_close_enough_reach_the_prompt() -> None:
+    found = decide([match(0.8), match(0.55), match(0.3)], THRESHOLDS)
+    assert [one.similarity for one in found.used] == [0.8, 0.55]
+    assert len(found.closest) == 3
+
+
+def test_a_threshold_of_the_persons_own_moves_the_weak_band_with_it() -> None:
+    assert decide([match(0.75)], THRESHOLDS, chosen=0.8).band is Band.WEAK
+    assert decide([match(0.69)], THRESHOLDS, chosen=0.8).band is Band.UNKNOWN
+    assert decide([match(0.2)], THRESHOLDS, chosen=0.2).band is Band.GROUNDED
+
+
+def test_a_refusal_gives_the_closest_match_both_numbers_and_the_way_out() -> None:
+    words = refusal(decide([match(0.3)], THRESHOLDS))
+    for part in ("task-0.3", "0.30", "0.60", "Teach", "generate anyway"):
+        assert part in words
+
+
+@given(st.lists(st.floats(0, 1)), st.floats(0.01, 1))
+def test_nothing_of_an_unknown_task_is_used_and_something_of_a_known_one_is(values: list[float], chosen: float) -> None:
+    found = decide([match(value) for value in sorted(values, reverse=True)], THRESHOLDS, chosen)
+    assert bool(found.used) == (found.band is not Band.UNKNOWN)
+    assert found.same >= found.threshold
