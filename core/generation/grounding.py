@@ -46,8 +46,8 @@ def decide(matches: Sequence[Match], thresholds: Thresholds, chosen: float = 0.0
             by the same distance.
     """
     known = chosen or thresholds.known
-    weak = max(0.0, thresholds.weak + known - thresholds.known)
-    best = matches[0].similarity if matches else 0.0
+    weak = max(0.0, chosen - (thresholds.known - thresholds.weak)) if chosen else thresholds.weak
+    best = matches[0].similarity if matches else -1.0
     band = Band.GROUNDED if best >= known else Band.WEAK if best >= weak else Band.UNKNOWN
     used = () if band is Band.UNKNOWN else tuple(one for one in matches if one.similarity >= weak)
     same = max(known, thresholds.same)
