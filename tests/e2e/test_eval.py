@@ -132,7 +132,7 @@ def test_an_interrupted_evaluation_cleans_up_and_goes_on_later(home: Path, tmp_p
     others = temporary_homes()
     data = write(tmp_path / "learn.jsonl", TASK, {**TASK, "task_id": "mine/2", "query": "Count days"})
     process = start(home, "eval", "learning", "--data", data, *SHORT)
-    assert _wait_for_a_result(home, process)
+    assert _wait_for_a_result(home, process), process.communicate()
     process.send_signal(signal.SIGINT)
     out, notes = process.communicate(timeout=120)
     assert process.returncode == 130, out + notes
