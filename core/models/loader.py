@@ -8,21 +8,23 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 import transformers
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from core.cancellation import CancelToken
-from core.errors import ModelDamaged, OutOfMemory
+from core.errors import OutOfMemory
+from core.models.copying import StreamCopier
+from core.models.master import PinnedMasters
 from core.models.placement import DeviceMemory, Placement
 from core.models.runner import TransformersRunner
-from core.models.weights import damaged
+from core.models.skeleton import Skeleton
+from core.models.swap import ArenaMemory, OnFraction, SeparateMemory, WeightMemory
+from core.models.weights import Stamp, damaged, stamp
 from core.settings import Device, Precision
 
 _DTYPES = {
@@ -32,6 +34,9 @@ _DTYPES = {
 }
 OnProgress = Callable[[str, float], None]
 """Called with what is being done and how far the load has got, 0 to 1."""
+OpenMemory = Callable[[Device], WeightMemory]
+_MODEL_START, _WEIGHTS_START = 0.1, 0.3
+_STEP = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,54 +45,126 @@ class LoadedModel:
 
     runner: TransformersRunner
     bytes: int
+    evict: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What stays of a model when its weights leave."""
+
+    skeleton: Skeleton
+    runner: TransformersRunner
+    files: Stamp
 
 
 class TorchBackend:
     """Loads transformers models with torch; implements `core.models.worker.Backend`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, capacity: int | None = None, open_memory: OpenMemory | None = None) -> None:
         """Leave one core to the editor.
 
         With a thread on every core, each step waits for whichever thread lost its core to another
         program: on two busy cores that made decoding many times slower than one thread alone.
+
+        Args:
+            capacity: Bytes that weights may take on a device, if not all that is free.
+            open_memory: Makes the memory of a device, if not the one made for it.
         """
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         torch.set_num_threads(max(1, _count_cores() - 1))
+        self._capacity = capacity
+        self._open_memory = open_memory or _open_memory
+        self._memories: dict[Device, WeightMemory] = {}
+        self._kept: dict[tuple[Path, Device, Precision], _Kept] = {}
 
     def measure(self) -> list[DeviceMemory]:
         """Return the devices of this machine with their memory as it is now, fastest first."""
-        return [*_measure_cuda(), *_measure_host()]
+        return [replace(one, free=one.free + self._reusable(one.device)) for one in _measure()]
 
     def load(
         self, name: str, folder: Path, placement: Placement, token: CancelToken, on_progress: OnProgress
     ) -> LoadedModel:
         """Load any causal language model that transformers knows, from safetensors.
 
-        Nothing is fetched, no code of the model's folder is run and no pickle is read.
-
         Raises:
             ModelDamaged: Files are missing, unreadable or do not fit together.
             OutOfMemory: The device's memory ran out.
-            Cancelled: The token was set; checked between stages.
+            Cancelled: The token was set; checked between stages, and while weights are copied.
         """
         token.raise_if_cancelled()
-        on_progress("reading the tokenizer", 0.0)
-        tokenizer = _load_tokenizer(folder)
-        token.raise_if_cancelled()
-        on_progress("reading the weights", 0.1)
-        model = _load_weights(name, folder, placement)
-        token.raise_if_cancelled()
+        kept = self._keep(name, folder, placement, token, on_progress)
+        memory = self._memory(placement.device)
+        skeleton = kept.skeleton
+        on_progress("reading the weights", _WEIGHTS_START)
+        try:
+            memory.load(skeleton, self._growth(placement, memory), token, _in_steps(on_progress))
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(f"The model {name} does not fit: {_first_line(error)}", model=name) from error
         on_progress("ready", 1.0)
-        size = sum(tensor.nbytes for tensor in {*model.parameters(), *model.buffers()})
-        return LoadedModel(runner=TransformersRunner(name, model, tokenizer), bytes=size)
+        return LoadedModel(runner=kept.runner, bytes=skeleton.bytes, evict=lambda: memory.evict(skeleton))
 
     def release(self) -> None:
-        """Give back what dropped models held."""
+        """Give back what is held for models that are not in use."""
+        for memory in self._memories.values():
+            memory.release()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if torch.backends.mps.is_available():
             torch.mps.empty_cache()
+
+    def _keep(
+        self, name: str, folder: Path, placement: Placement, token: CancelToken, on_progress: OnProgress
+    ) -> _Kept:
+        """Return a model's modules and tokenizer, made on the first load and again if its files have changed."""
+        key, files = (folder, placement.device, placement.precision), stamp(folder)
+        if key not in self._kept or self._kept[key].files != files:
+            self._kept.pop(key, None)
+            on_progress("reading the tokenizer", 0.0)
+            tokenizer = _load_tokenizer(folder)
+            token.raise_if_cancelled()
+            on_progress("building the model", _MODEL_START)
+            skeleton = Skeleton(name, folder, _DTYPES[placement.precision])
+            token.raise_if_cancelled()
+            self._kept[key] = _Kept(skeleton, TransformersRunner(name, skeleton.model, tokenizer), files)
+        return self._kept[key]
+
+    def _memory(self, device: Device) -> WeightMemory:
+        if device not in self._memories:
+            self._memories[device] = self._open_memory(device)
+        return self._memories[device]
+
+    def _reusable(self, device: Device) -> int:
+        return self._memories[device].reusable if device in self._memories else 0
+
+    def _growth(self, placement: Placement, memory: WeightMemory) -> int:
+        """Return the bytes that weights may take beyond what they have."""
+        free = next(one.free for one in _measure() if one.device is placement.device) - placement.headroom
+        return max(0, free if self._capacity is None else min(free, self._capacity - memory.size))
+
+
+def _open_memory(device: Device) -> WeightMemory:
+    where = torch.device(device.value)
+    if device is Device.CUDA:
+        return ArenaMemory(where, StreamCopier(where), PinnedMasters())
+    return SeparateMemory(where)
+
+
+def _in_steps(on_progress: OnProgress) -> OnFraction:
+    """Report only what a person would see: twenty steps instead of hundreds of weights."""
+    shown = 0.0
+
+    def report(fraction: float) -> None:
+        nonlocal shown
+        if fraction - shown >= _STEP:
+            shown = fraction
+            on_progress("reading the weights", _WEIGHTS_START + (1 - _WEIGHTS_START) * fraction)
+
+    return report
+
+
+def _measure() -> list[DeviceMemory]:
+    return [*_measure_cuda(), *_measure_host()]
 
 
 def _count_cores() -> int:
@@ -135,39 +212,6 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise damaged(file, f"gives a {type(tokenizer).__name__}, which is not a fast tokenizer")
     return tokenizer
-
-
-def _load_weights(name: str, folder: Path, placement: Placement) -> PreTrainedModel:
-    try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=_DTYPES[placement.precision],
-            device_map={"": placement.device.value} if placement.device is not Device.CPU else None,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(f"The model {name} does not fit: {_first_line(error)}", model=name) from error
-    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
-        raise _explain(name, folder, error) from error
-    model: PreTrainedModel = loaded[0]
-    report: dict[str, Any] = loaded[1]
-    if missing := sorted(report["missing_keys"]):
-        raise _explain(name, folder, f"its files lack the weights {', '.join(missing[:3])}")
-    return model.eval()  # type: ignore[no-untyped-call,no-any-return]
-
-
-def _explain(name: str, folder: Path, problem: object) -> ModelDamaged:
-    reason = problem if isinstance(problem, str) else _first_line(problem)
-    return ModelDamaged(
-        f"The model {name} in {folder} cannot be loaded: {reason}. Install it again: "
-        "`ai-codegen-assistant models pull` checks every file and fetches what is damaged.",
-        model=name,
-        folder=str(folder),
-    )
 
 
 def _first_line(error: object) -> str:

@@ -42,6 +42,8 @@ class Placement:
     precision: Precision
     bytes: int
     """What the weights will take."""
+    headroom: int = 0
+    """Bytes of the device that weights must leave free: for keys, values and activations."""
     evict: tuple[Hashable, ...] = ()
     """Resident models that must leave first."""
     reason: str = ""
@@ -125,7 +127,10 @@ def _placed(place: DeviceMemory, precision: Precision, footprint: Footprint, evi
     if evict:
         why += f" and {_gib(_room(footprint, precision))} are needed, so another model left"
     reason = f"on {place.name} in {precision.value}, {_gib(need)}: {why}"
-    return Placement(device=place.device, precision=precision, bytes=need, evict=evict, reason=reason)
+    headroom = _room(footprint, precision) - need
+    return Placement(
+        device=place.device, precision=precision, bytes=need, headroom=headroom, evict=evict, reason=reason
+    )
 
 
 def _does_not_fit(

@@ -55,6 +55,16 @@ def weigh(folder: Path) -> Footprint:
     )
 
 
+Stamp = tuple[tuple[str, int, int], ...]
+"""Names, sizes and times of change of a model's files: equal as long as nobody has changed one."""
+
+
+def stamp(folder: Path) -> Stamp:
+    """Return what tells whether a model folder has changed."""
+    found = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+    return tuple((name, facts.st_size, facts.st_mtime_ns) for name, facts in found)
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object.
 

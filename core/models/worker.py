@@ -55,6 +55,11 @@ class Loaded(Protocol):
         """Memory that its weights take."""
         ...
 
+    @property
+    def evict(self) -> Callable[[], None]:
+        """Lets other models have that memory; moves nothing."""
+        ...
+
 
 class Backend(Protocol):
     """What computes. Made and used on the model thread only."""
@@ -70,7 +75,7 @@ class Backend(Protocol):
         ...
 
     def release(self) -> None:
-        """Give back the memory of models that were dropped."""
+        """Give back the memory that is held for evicted models."""
         ...
 
 
@@ -386,9 +391,7 @@ class ModelWorker:
         try:
             return self._place(key, folder, on_phase, token)
         except OutOfMemory:
-            if not self._residents:
-                raise
-        self._evict(list(self._residents))
+            self._release(list(self._residents))
         return self._place(key, folder, on_phase, token)
 
     def _place(self, key: ModelKey, folder: Path, on_phase: OnPhase, token: CancelToken) -> _Resident:
@@ -426,15 +429,16 @@ class ModelWorker:
 
     def _unload(self, unloads: Sequence[tuple[Role | None, Future[None]]]) -> None:
         for role, future in unloads:
-            keys = list(self._residents) if role is None else [self._roles[role]] if role in self._roles else []
-            self._evict(keys)
+            if keys := [key for key in self._residents if role is None or key == self._roles.get(role)]:
+                self._release(keys)
             if future.set_running_or_notify_cancel():
                 future.set_result(None)
 
     def _evict_idle(self) -> None:
         if self._keep_alive:
             now = time.monotonic()
-            self._evict([key for key, one in self._residents.items() if now - one.used >= self._keep_alive])
+            if idle := [key for key, one in self._residents.items() if now - one.used >= self._keep_alive]:
+                self._release(idle)
 
     def _until_idle(self) -> float | None:
         """Return the seconds until the next model has been idle for too long."""
@@ -444,14 +448,16 @@ class ModelWorker:
         return max(0.0, oldest + self._keep_alive - time.monotonic())
 
     def _evict(self, keys: Sequence[ModelKey]) -> None:
-        """Drop models and give their memory back."""
-        gone = [key for key in keys if self._residents.pop(key, None)]
-        if not gone:
-            return
+        """Let the next model have the memory of others."""
+        for key in keys:
+            self._residents.pop(key).loaded.evict()
+            self._show(key, state=ModelState.EVICTED, bytes=None, device=None, dtype=None, detail=None)
+
+    def _release(self, keys: Sequence[ModelKey]) -> None:
+        """Unload models, and give back all memory that no loaded model needs."""
+        self._evict(keys)
         self._open().release()
         self._measure()
-        for key in gone:
-            self._show(key, state=ModelState.EVICTED, bytes=None, device=None, dtype=None, detail=None)
 
     def _measure(self) -> None:
         """Note how full the memory of the device is, for `snapshot`."""

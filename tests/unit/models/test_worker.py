@@ -68,7 +68,8 @@ class ScriptedBackend:
             self.history.append(f"fail {Path(name).name}")
             raise self.failures.pop(0)
         self.history.append(f"load {Path(name).name}")
-        loaded = _Loaded(self.runners.get(Path(name).name, FakeRunner(["a reply"], name=name)))
+        runner = self.runners.get(Path(name).name, FakeRunner(["a reply"], name=name))
+        loaded = _Loaded(runner, lambda: self.history.append(f"evict {Path(name).name}"))
         self.alive.add(loaded)
         return loaded
 
@@ -81,8 +82,9 @@ class _Loaded:
 
     bytes = GIB
 
-    def __init__(self, runner: FakeRunner) -> None:
+    def __init__(self, runner: FakeRunner, evict: Callable[[], None]) -> None:
         self.runner = runner
+        self.evict = evict
 
 
 def model_folder(parent: Path, name: str) -> Path:
@@ -212,11 +214,11 @@ def test_both_models_stay_when_they_fit(bench: Bench) -> None:
     assert bench.backend.history == ["load one", "load two"]
 
 
-def test_model_is_unloaded_before_another_is_loaded_when_both_do_not_fit(open_bench: Callable[..., Bench]) -> None:
+def test_model_leaves_before_another_is_loaded_when_both_do_not_fit(open_bench: Callable[..., Bench]) -> None:
     bench = open_bench(ScriptedBackend(free=int(1.5 * GIB)))
     for model in ("one", "two", "one"):
         bench.do(model)
-    assert bench.backend.history == ["load one", "release", "load two", "release", "load one"]
+    assert bench.backend.history == ["load one", "evict one", "load two", "evict two", "load one"]
     assert len(bench.backend.alive) == 1
 
 
@@ -390,7 +392,7 @@ def test_out_of_memory_evicts_all_and_tries_once_more(bench: Bench) -> None:
     bench.do("one")
     bench.backend.failures = [OutOfMemory("full")]
     bench.do("two")
-    assert bench.backend.history == ["load one", "fail two", "release", "load two"]
+    assert bench.backend.history == ["load one", "fail two", "evict one", "release", "load two"]
 
 
 def test_out_of_memory_twice_is_an_error(bench: Bench) -> None:
@@ -411,6 +413,7 @@ def test_unload_of_one_role(bench: Bench) -> None:
     bench.do("one", role=Role.EXPLAIN)
     bench.do("two", role=Role.GENERATE)
     bench.worker.unload(Role.GENERATE).result(TIMEOUT)
+    assert bench.backend.history[2:] == ["evict two", "release"]
     states = {info.role: info.state for info in bench.worker.snapshot().models}
     assert states == {Role.EXPLAIN: ModelState.READY, Role.GENERATE: ModelState.EVICTED}
     assert len(bench.backend.alive) == 1

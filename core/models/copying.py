@@ -1,0 +1,110 @@
+"""Moving bytes from the host to the memory of a device."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+STAGE = 128 << 20
+"""Bytes of each of the two buffers through which memory is copied that the device cannot read itself."""
+
+
+class Copier(Protocol):
+    """Copies weights; what it was given may arrive later, but in that order."""
+
+    def begin(self) -> None:
+        """Wait until computing is done that may still read what is going to be overwritten."""
+        ...
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        """Copy one chunk, and change its type if they differ. Both are flat."""
+        ...
+
+    def gate(self, module: nn.Module) -> None:
+        """Let the next forward pass of a module wait for all that was given so far."""
+        ...
+
+    def wait(self) -> None:
+        """Return when all that was given has arrived."""
+        ...
+
+
+class HostCopier:
+    """Copies within the memory of the host: what it was given has arrived when it returns."""
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        """Copy one chunk."""
+        target.copy_(source)
+
+    def gate(self, module: nn.Module) -> None:
+        """Do nothing."""
+
+    def wait(self) -> None:
+        """Do nothing."""
+
+
+class StreamCopier:
+    """Copies to a CUDA device on a stream of its own, so that first layers compute while last ones arrive."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._gates: dict[nn.Module, RemovableHandle] = {}
+        self._ring = _Ring()
+
+    def begin(self) -> None:
+        """Let the stream wait for what computes now."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        """Copy one chunk; at once if the host's memory is pinned, or else when a buffer is free."""
+        readable = source.is_pinned() and source.dtype == target.dtype
+        with torch.cuda.stream(self._stream):
+            if readable:
+                target.copy_(source, non_blocking=True)
+            else:
+                self._ring.copy(target, source)
+
+    def gate(self, module: nn.Module) -> None:
+        """Let the stream that computes wait, once, before the module runs."""
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record(self._stream)
+        if module in self._gates:
+            self._gates.pop(module).remove()
+
+        def wait(*_: object) -> None:
+            torch.cuda.current_stream(self._device).wait_event(arrived)
+            self._gates.pop(module).remove()
+
+        self._gates[module] = module.register_forward_pre_hook(wait)
+
+    def wait(self) -> None:
+        """Return when all has arrived."""
+        self._stream.synchronize()
+
+
+class _Ring:
+    """Two pinned buffers: one is filled while the other is read by the device."""
+
+    def __init__(self) -> None:
+        self._buffers: list[torch.Tensor] = []
+        self._free = [torch.cuda.Event() for _ in range(2)]  # type: ignore[no-untyped-call]
+        self._next = 0
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        """Copy on the current stream."""
+        if not self._buffers:
+            self._buffers = [torch.empty(STAGE, dtype=torch.uint8, pin_memory=True) for _ in self._free]
+        buffer, free = self._buffers[self._next], self._free[self._next]
+        free.synchronize()
+        staged = buffer[: target.nbytes].view(target.dtype)
+        staged.copy_(source)
+        target.copy_(staged, non_blocking=True)
+        free.record()
+        self._next = 1 - self._next
