@@ -62,8 +62,12 @@ def test_shipped_router_cases_are_many_balanced_and_not_what_the_router_is_made_
     assert len(cases) >= 200
     assert max(counts.values()) <= 1.1 * min(counts.values())
     assert len({case.text for case in cases}) == len(cases)
-    utterances = {text.casefold() for route in load_routes() for text in route.utterances}
-    assert not [case.text for case in cases if case.text.casefold() in utterances]
+    utterances = {plain(text) for route in load_routes() for text in route.utterances}
+    assert not [case.text for case in cases if plain(case.text) in utterances]
+
+
+def plain(text: str) -> str:
+    return text.casefold().strip(" .?")
 
 
 def test_other_shipped_cases_can_be_read() -> None:
