@@ -122,7 +122,10 @@ export class FirstRun {
 
   async #offerSets(sets: ModelSetInfo[]): Promise<void> {
     const offered = sets.filter((set) => set.name === "starter" || set.name === "full");
-    const items: SetOffer[] = offered.map((set) => ({ title: `${title(set.name)} (${formatBytes(set.bytes)})`, set }));
+    const items: SetOffer[] = offered.map((set) => ({
+      title: `${sentence(title(set.name))} (${formatBytes(set.bytes)})`,
+      set,
+    }));
     const chosen = await vscode.window.showInformationMessage<SetOffer>(
       "The assistant is ready for its models. The starter set answers at once on any machine; the full set answers better and wants a graphics card.",
       ...items,
@@ -164,6 +167,10 @@ export class FirstRun {
 /** A button of the message that offers sets; without a set it leads to the list of all. */
 interface SetOffer extends vscode.MessageItem {
   set?: ModelSetInfo;
+}
+
+function sentence(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 function title(set: string): string {

@@ -193,8 +193,8 @@ export class PanelActions implements vscode.Disposable {
   }
 
   #status(): PanelStatus {
-    const { summary, kind } = this.#parts.statusBar.text;
-    return { summary, kind, setUp: this.#parts.statusBar.needsSetUp };
+    const { summary, kind, remedy } = this.#parts.statusBar.text;
+    return { summary, kind, ...(remedy && { remedy }) };
   }
 }
 

@@ -1,5 +1,6 @@
 /** What the extension and its panel say to each other: types only. */
 
+import type { Remedy } from "./errors";
 import type { Answer, Intent, Range, TaskMatch } from "./protocol";
 
 /** Code that a question is about. */
@@ -35,7 +36,7 @@ export interface Entry {
   text: string;
   progress?: Progress;
   answer?: Answer;
-  problem?: { message: string; remedies: { title: string; command: string }[] };
+  problem?: { message: string; remedies: Remedy[] };
   /** What became of code that was generated for a comment, or of an unknown task. */
   decision?: "pending" | "accepted" | "rejected" | "refused" | "dismissed" | "taught";
 }
@@ -54,8 +55,8 @@ export interface Draft {
 export interface PanelStatus {
   summary: string;
   kind: "ok" | "busy" | "warning" | "error";
-  /** Whether the assistant still has to be set up. */
-  setUp: boolean;
+  /** What has to be done before anything can be answered. */
+  remedy?: Remedy;
 }
 
 export interface PanelState {

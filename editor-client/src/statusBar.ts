@@ -56,14 +56,11 @@ export class StatusBar implements vscode.Disposable {
     }
   }
 
-  get needsSetUp(): boolean {
-    return this.#server.state === "notSetUp";
-  }
-
   /** Shows the details, each line one that can be read, and what can be done. */
   async showDetails(): Promise<void> {
-    if (this.#server.state === "notSetUp") {
-      await vscode.commands.executeCommand("aiAssistant.setUp");
+    const { remedy } = this.text;
+    if (remedy) {
+      await vscode.commands.executeCommand(remedy.command);
       return;
     }
     try {

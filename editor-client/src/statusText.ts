@@ -1,5 +1,6 @@
 /** Says in the status bar how things stand. Pure. */
 
+import type { Remedy } from "./errors";
 import type { ModelInfo, Status } from "./protocol";
 import { count, formatBytes } from "./text";
 
@@ -11,9 +12,13 @@ export interface StatusText {
   /** One sentence without marks, for the panel and for screen readers. */
   summary: string;
   kind: "ok" | "busy" | "warning" | "error";
+  /** What has to be done before anything can be answered. */
+  remedy?: Remedy;
 }
 
 const NAME = "AI";
+const SET_UP: Remedy = { title: "Set Up the Assistant", command: "aiAssistant.setUp" };
+const CHOOSE_MODELS: Remedy = { title: "Choose the Models", command: "aiAssistant.chooseModelSet" };
 
 /**
  * Describes the server's state and, once it runs, the engine's last status.
@@ -23,7 +28,7 @@ const NAME = "AI";
 export function describeStatus(server: ServerState, status: Status | undefined, working = false): StatusText {
   switch (server) {
     case "notSetUp":
-      return { text: `$(rocket) ${NAME}: set up`, summary: "Not set up yet", kind: "warning" };
+      return { text: `$(rocket) ${NAME}: set up`, summary: "Not set up yet", kind: "warning", remedy: SET_UP };
     case "stopped":
       return { text: `$(circle-slash) ${NAME}: stopped`, summary: "Stopped", kind: "warning" };
     case "failed":
@@ -66,6 +71,10 @@ function describeEngine(status: Status, working: boolean): StatusText {
   if (status.engine.state === "stopped") {
     const why = status.engine.detail ?? "it starts with the next request";
     return { text: `$(error) ${NAME}: engine stopped`, summary: `The engine has stopped: ${why}`, kind: "error" };
+  }
+  if (status.models.some((model) => model.installed === false)) {
+    const summary = "The models are not installed yet";
+    return { text: `$(cloud-download) ${NAME}: no models`, summary, kind: "warning", remedy: CHOOSE_MODELS };
   }
   const loading = status.models.find((model) => model.state === "loading");
   if (loading) {

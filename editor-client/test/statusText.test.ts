@@ -47,6 +47,12 @@ test("a request that the engine does not count yet is shown as thinking", () => 
   assert.match(describeStatus("running", status(), true).text, /thinking/);
 });
 
+test("models that are missing are offered", () => {
+  const shown = describeStatus("running", status({}, { installed: false }));
+  assert.match(shown.text, /no models/);
+  assert.equal(shown.remedy?.command, "aiAssistant.chooseModelSet");
+});
+
 test("a failed model is an error with its reason", () => {
   const shown = describeStatus("running", status({}, { state: "failed", detail: "out of memory" }));
   assert.equal(shown.kind, "error");

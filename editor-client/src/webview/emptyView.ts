@@ -1,5 +1,6 @@
 /** What the panel shows before the first question. */
 
+import type { Remedy } from "../errors";
 import { button, h, icon, type IconName } from "./dom";
 import type { Send } from "./entryView";
 
@@ -14,8 +15,8 @@ const HINTS: { icon: IconName; title: string; text: string; keys: string }[] = [
   { icon: "teach", title: "Teach", text: "Select code that works, Teach This as a Task.", keys: "Shift+Alt+T" },
 ];
 
-/** Draws the welcome, or the way to set the assistant up. */
-export function drawEmpty(setUp: boolean, send: Send): HTMLElement {
+/** Draws the welcome, with what has to be done first. */
+export function drawEmpty(remedy: Remedy | undefined, send: Send): HTMLElement {
   return h(
     "section",
     { class: "empty" },
@@ -25,9 +26,9 @@ export function drawEmpty(setUp: boolean, send: Send): HTMLElement {
       {},
       "It explains Python, writes it from comments and learns what you teach it. Nothing leaves this machine.",
     ),
-    setUp
-      ? button("Set Up the Assistant", { kind: "primary" }, () => {
-          send({ type: "command", command: "aiAssistant.setUp" });
+    remedy
+      ? button(remedy.title, { kind: "primary" }, () => {
+          send({ type: "command", command: remedy.command });
         })
       : h("ul", { class: "hints" }, ...HINTS.map(drawHint)),
   );

@@ -27,7 +27,7 @@ class Page {
   readonly #send = (message: FromPanel): void => {
     this.#vscode.postMessage(message);
   };
-  #state: PanelState = { entries: [], status: { summary: "", kind: "busy", setUp: false } };
+  #state: PanelState = { entries: [], status: { summary: "", kind: "busy" } };
   #draft: DraftView | undefined;
   #pending = new Set<string>();
 
@@ -86,7 +86,7 @@ class Page {
     this.#log.replaceChildren(
       ...(entries.length
         ? entries.map((entry) => drawEntry(entry, this.#send))
-        : [drawEmpty(status.setUp, this.#send)]),
+        : [drawEmpty(status.remedy, this.#send)]),
     );
     this.#showDraft(draft);
     this.#composer.showStatus(status);
@@ -156,7 +156,7 @@ class Page {
   }
 
   #showStatus(status: PanelState["status"]): void {
-    const redraw = status.setUp !== this.#state.status.setUp && this.#state.entries.length === 0;
+    const redraw = status.remedy?.command !== this.#state.status.remedy?.command && this.#state.entries.length === 0;
     this.#state = { ...this.#state, status };
     if (redraw) {
       this.#drawAll();

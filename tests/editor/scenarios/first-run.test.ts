@@ -45,12 +45,13 @@ scenario(
     "with a backend it offers the sets with their sizes": async ({ window }) => {
       await window.openFile("sample.py");
       await window.notification(/ready for its models/).waitFor();
+      await window.waitForStatus("no models");
       await window.settled();
       await window.screenshot("sets");
     },
 
     "the starter set is installed with progress, and an answer follows": async ({ window }) => {
-      await window.answer(/ready for its models/, "starter set");
+      await window.answer(/ready for its models/, "Starter set");
       await window.notification(/Installing the starter set/).waitFor();
       await window.notification(/\d+ ?%/).waitFor();
       await window.screenshot("downloading");

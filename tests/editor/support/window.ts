@@ -43,8 +43,16 @@ export class Window {
 
   /** Opens a file of the workspace and waits until its language is known. */
   async openFile(name: string): Promise<void> {
-    await this.page.locator(".explorer-folders-view").getByText(name, { exact: true }).dblclick();
-    await this.page.locator(".tab", { hasText: name }).waitFor();
+    const input = this.page.locator(".quick-input-widget input.input");
+    const row = this.page.locator(".quick-input-list .monaco-list-row", { hasText: name }).first();
+    await this.#until(async () => {
+      await this.page.keyboard.press("Control+p");
+      await input.waitFor({ timeout: MOMENT });
+      await input.fill(name);
+      await row.waitFor({ timeout: MOMENT });
+    });
+    await this.page.keyboard.press("Enter");
+    await this.page.locator(".tab.active", { hasText: name }).waitFor();
     await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
   }
 
