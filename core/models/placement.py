@@ -5,7 +5,7 @@ Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ RESERVE = 600 << 20
 WORKING_CONTEXT = 4096
 """Tokens of keys and values that a model must have room for to be useful."""
 _GIB = 1 << 30
+_BILLION = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +63,9 @@ def plan(
 
     1. The device asked for; or else each one in the order given, the fastest first.
     2. Beside what is resident there, if it fits: the best swap is no swap.
-    3. Otherwise in the place of as few of those as possible, in the order given.
-    4. Otherwise the next device.
+    3. Otherwise in turns with as few of those as possible, in the order given.
+    4. Otherwise in a smaller precision, unless one was asked for.
+    5. Otherwise on the next device.
 
     Args:
         model: Name for people.
@@ -75,16 +77,91 @@ def plan(
 
     Raises:
         InvalidParams: The device or precision does not exist here.
-        OutOfMemory: It fits nowhere; says what is needed and what there is.
+        OutOfMemory: It fits nowhere; says what is needed, what there is, and what would fit.
     """
-    candidates = _candidates(devices, device)  # 1
-    for place in candidates:
-        chosen = _precision(place, precision)
-        here = {key: size for key, (where, size) in resident.items() if where is place.device}
-        evict = _make_room(_room(footprint, chosen) - place.free, here)  # 2, 3
-        if evict is not None:
-            return _placed(place, chosen, footprint, evict)
-    raise _does_not_fit(model, footprint, candidates, precision)
+    misses: list[_Option] = []
+    for option in _options(footprint, devices, resident, device, precision):
+        evict = option.make_room()
+        if evict is not None:  # 2, 3
+            return Placement(
+                device=option.place.device,
+                precision=option.precision,
+                bytes=option.need.weights,
+                headroom=option.need.headroom,
+                evict=evict,
+                reason=_reason(option, evict, misses),
+            )
+        misses.append(option)
+    raise _does_not_fit(model, footprint, misses)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Bytes that a model takes."""
+
+    weights: int
+    headroom: int
+    """Keys and values of a working context, activations, and the device's own use."""
+
+    @classmethod
+    def of(cls, footprint: Footprint, precision: Precision) -> Need:
+        """Return what a model takes in a precision."""
+        width = BYTES_PER_PARAMETER[precision]
+        context = footprint.kv_per_token * min(footprint.context_length, WORKING_CONTEXT) * width
+        return cls(weights=footprint.parameters * width, headroom=RESERVE + context)
+
+    @property
+    def room(self) -> int:
+        """All of it."""
+        return self.weights + self.headroom
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Option:
+    """A device and precision that a model might run in."""
+
+    place: DeviceMemory
+    precision: Precision
+    need: Need
+    others: Mapping[Any, int]
+    """Bytes of the models that are loaded there."""
+
+    @property
+    def most(self) -> int:
+        """Bytes that would be free if every other model left."""
+        return self.place.free + sum(self.others.values())
+
+    def make_room(self) -> tuple[Hashable, ...] | None:
+        """Return what must leave, or None if that is not enough."""
+        leaving = []
+        missing = self.need.room - self.place.free
+        for key, size in self.others.items():
+            if missing <= 0:
+                break
+            leaving.append(key)
+            missing -= size
+        return tuple(leaving) if missing <= 0 else None
+
+    def explain_miss(self) -> str:
+        """Say by how much it does not fit."""
+        return (
+            f"it needs {_gib(self.need.room)} on {self.place.name} in {self.precision.value}, "
+            f"which has {_gib(self.most)} of {_gib(self.place.total)} for models"
+        )
+
+
+def _options(
+    footprint: Footprint,
+    devices: Sequence[DeviceMemory],
+    resident: Mapping[Any, tuple[Device, int]],
+    device: Device,
+    precision: Precision,
+) -> Iterator[_Option]:
+    """Yield what may be tried, the best first."""
+    for place in _candidates(devices, device):  # 1, 5
+        others = {key: size for key, (where, size) in resident.items() if where is place.device}
+        for chosen in _precisions(place, precision):  # 4
+            yield _Option(place=place, precision=chosen, need=Need.of(footprint, chosen), others=others)
 
 
 def _candidates(devices: Sequence[DeviceMemory], device: Device) -> list[DeviceMemory]:
@@ -95,61 +172,50 @@ def _candidates(devices: Sequence[DeviceMemory], device: Device) -> list[DeviceM
     return candidates
 
 
-def _precision(place: DeviceMemory, precision: Precision) -> Precision:
+def _precisions(place: DeviceMemory, precision: Precision) -> list[Precision]:
+    """Return what is worth trying on a device, the best first."""
     if precision is Precision.AUTO:
-        slow = Precision.FLOAT32 if place.device is Device.CPU else Precision.FLOAT16
-        return Precision.BFLOAT16 if place.fast_bfloat16 else slow
+        if place.fast_bfloat16:
+            return [Precision.BFLOAT16]
+        return [Precision.FLOAT32, Precision.BFLOAT16] if place.device is Device.CPU else [Precision.FLOAT16]
     if precision not in BYTES_PER_PARAMETER:
         choices = ", ".join(one.value for one in BYTES_PER_PARAMETER)
         raise InvalidParams("precision", f"{precision.value!r} is not available for this model; choose from {choices}")
-    return precision
+    return [precision]
 
 
-def _kv_bytes(footprint: Footprint, precision: Precision) -> int:
-    tokens = min(footprint.window, WORKING_CONTEXT)
-    return footprint.kv_per_token * tokens * BYTES_PER_PARAMETER[precision]
-
-
-def _make_room(missing: int, resident: Mapping[Any, int]) -> tuple[Hashable, ...] | None:
-    """Return what must leave to free `missing` bytes, or None if that is not enough."""
-    leaving = []
-    for key, size in resident.items():
-        if missing <= 0:
-            break
-        leaving.append(key)
-        missing -= size
-    return tuple(leaving) if missing <= 0 else None
-
-
-def _placed(place: DeviceMemory, precision: Precision, footprint: Footprint, evict: tuple[Hashable, ...]) -> Placement:
-    need = footprint.parameters * BYTES_PER_PARAMETER[precision]
-    why = f"{_gib(place.free)} of {_gib(place.total)} were free"
-    if evict:
-        why += f" and {_gib(_room(footprint, precision))} are needed, so another model left"
-    reason = f"on {place.name} in {precision.value}, {_gib(need)}: {why}"
-    headroom = _room(footprint, precision) - need
-    return Placement(
-        device=place.device, precision=precision, bytes=need, headroom=headroom, evict=evict, reason=reason
+def _reason(option: _Option, evict: Sequence[Hashable], misses: Sequence[_Option]) -> str:
+    place, need = option.place, option.need
+    what = f"on {place.name} in {option.precision.value}, {_gib(need.weights)}"
+    free = (
+        f"{_gib(place.free)} of {_gib(place.total)} were free and {_gib(need.room)} are needed with a working context"
     )
+    how = "so it fits"
+    if evict:
+        how = f"so it takes turns with {_count(evict)}: {_gib(need.room - place.free)} are missing to keep both"
+    elif option.others:
+        how = f"so it fits beside {_count(option.others)}"
+    return "; ".join([f"{what}: {free}, {how}", *(miss.explain_miss() for miss in misses)])
 
 
-def _does_not_fit(
-    model: str, footprint: Footprint, places: Sequence[DeviceMemory], precision: Precision
-) -> OutOfMemory:
-    needs = [
-        f"{_gib(_room(footprint, _precision(place, precision)))} on {place.name}, which has {_gib(place.free)} free of "
-        f"{_gib(place.total)}"
-        for place in places
-    ]
+def _count(models: Collection[object]) -> str:
+    return "another model" if len(models) == 1 else f"{len(models)} other models"
+
+
+def _does_not_fit(model: str, footprint: Footprint, misses: Sequence[_Option]) -> OutOfMemory:
+    largest = max(_largest(footprint, miss) for miss in misses)
     return OutOfMemory(
-        f"The model {model} does not fit in memory: it needs {'; or '.join(needs)}. "
+        f"The model {model} does not fit in memory: {'; '.join(miss.explain_miss() for miss in misses)}. It has "
+        f"{footprint.parameters / _BILLION:.1f} billion parameters; one of {largest / _BILLION:.1f} billion would fit. "
         "Close other programs, or choose a smaller model with the setting modelSet ('small' or 'starter').",
         model=model,
     )
 
 
-def _room(footprint: Footprint, precision: Precision) -> int:
-    return footprint.parameters * BYTES_PER_PARAMETER[precision] + RESERVE + _kv_bytes(footprint, precision)
+def _largest(footprint: Footprint, miss: _Option) -> float:
+    """Return the parameters of the largest model of this kind that would fit."""
+    scale = (miss.most - RESERVE) / (miss.need.room - RESERVE)
+    return max(0.0, footprint.parameters * scale)
 
 
 def _gib(count: int) -> str:

@@ -29,8 +29,6 @@ class Footprint:
     """Numbers kept for each token of context: keys and values of all layers."""
     context_length: int
     """Longest prompt plus reply, in tokens."""
-    window: int
-    """Tokens whose keys and values are kept; less than the context with a sliding window."""
 
 
 def weigh(folder: Path) -> Footprint:
@@ -51,7 +49,6 @@ def weigh(folder: Path) -> Footprint:
         parameters=parameters,
         kv_per_token=2 * layers * kv_heads * head_size,
         context_length=context,
-        window=min(context, int(config.get("sliding_window") or context)),
     )
 
 

@@ -10,8 +10,8 @@ from core.models.weights import Footprint
 from core.settings import Device, Precision
 
 GIB = 1 << 30
-PHI = Footprint(parameters=3_821_079_552, kv_per_token=2 * 32 * 32 * 96, context_length=4096, window=2047)
-CODER = Footprint(parameters=1_346_471_936, kv_per_token=2 * 24 * 16 * 128, context_length=16384, window=16384)
+PHI = Footprint(parameters=3_821_079_552, kv_per_token=2 * 32 * 32 * 96, context_length=4096)
+CODER = Footprint(parameters=1_346_471_936, kv_per_token=2 * 24 * 16 * 128, context_length=16384)
 
 
 def gpu(free: float, total: float = 12.0, *, fast: bool = True) -> DeviceMemory:
@@ -29,13 +29,14 @@ def test_both_stay_when_they_fit() -> None:
     assert placed.device is Device.CUDA
     assert placed.evict == ()
     assert "14.0 GiB of 24.0 GiB were free" in placed.reason
+    assert "fits beside another model" in placed.reason
 
 
-def test_other_model_leaves_when_they_do_not() -> None:
-    placed = plan("phi", PHI, [gpu(6.0, 10.0), cpu(32)], {"coder": (Device.CUDA, 3 * GIB)})
+def test_models_take_turns_when_they_do_not() -> None:
+    placed = plan("phi", PHI, [gpu(7.2, 10.0), cpu(32)], {"coder": (Device.CUDA, 3 * GIB)})
     assert placed.device is Device.CUDA
     assert placed.evict == ("coder",)
-    assert "another model left" in placed.reason
+    assert "takes turns with another model: 2.0 GiB are missing to keep both" in placed.reason
 
 
 def test_only_as_many_leave_as_needed() -> None:
@@ -53,6 +54,18 @@ def test_models_on_other_devices_stay() -> None:
 def test_next_device_when_the_first_is_too_small() -> None:
     placed = plan("phi", PHI, [gpu(4.0, 6.0), cpu(32)], {})
     assert placed.device is Device.CPU
+    assert "it needs 9.2 GiB on GPU in bfloat16, which has 4.0 GiB of 6.0 GiB for models" in placed.reason
+
+
+def test_smaller_precision_when_the_best_one_does_not_fit() -> None:
+    placed = plan("phi", PHI, [cpu(12, fast=False)], {})
+    assert placed.precision is Precision.BFLOAT16
+    assert "on CPU in float32" in placed.reason
+
+
+def test_chosen_precision_is_kept() -> None:
+    with pytest.raises(OutOfMemory):
+        plan("phi", PHI, [cpu(12, fast=False)], {}, precision=Precision.FLOAT32)
 
 
 def test_chosen_device_is_kept() -> None:
@@ -84,10 +97,11 @@ def test_precision_that_is_not_there_is_named() -> None:
 
 def test_model_that_fits_nowhere_says_what_it_needs_and_what_there_is() -> None:
     with pytest.raises(
-        OutOfMemory, match=r"phi does not fit.*needs 8\.\d GiB on GPU, which has 4\.0 GiB free"
+        OutOfMemory, match=r"phi does not fit.*it needs 9\.2 GiB on GPU in bfloat16, which has 4\.0 GiB"
     ) as error:
         plan("phi", PHI, [gpu(4.0, 6.0), cpu(3.0)], {})
-    assert "CPU, which has 3.0 GiB free" in error.value.message
+    assert "on CPU in bfloat16, which has 3.0 GiB" in error.value.message
+    assert "3.8 billion parameters; one of 1.5 billion would fit" in error.value.message
 
 
 @given(st.integers(0, 64 * GIB), st.lists(st.integers(1, 16 * GIB), max_size=3))
@@ -100,4 +114,5 @@ def test_what_is_placed_fits(free: int, resident: list[int]) -> None:
         assert free + sum(resident) < 2 * CODER.parameters + RESERVE + GIB
     else:
         freed = sum(loaded[key][1] for key in placed.evict)
-        assert free + freed >= placed.bytes + RESERVE
+        assert free + freed >= placed.bytes + placed.headroom
+        assert placed.headroom >= RESERVE
