@@ -31,11 +31,13 @@ format: $(VENV)/installed-dev  ## Format, and mend what can be mended
 bench: $(VENV)/installed-dev  ## Measure (tables for people, the last line of each is JSON)
 	bench/run
 
-test-editor: $(VENV)/installed-dev  ## Drive the extension and the server in real editors
+test-editor: extension  ## Drive the extension and the server in real editors
 	tests/editor/run.sh
 
-extension:  ## Build the VS Code extension
-	cd editor-client && npm ci --ignore-scripts --no-audit --no-fund && npm run package
+extension: $(VENV)/installed-dev  ## Check and build the VS Code extension: build/ai-codegen-assistant.vsix
+	cd editor-client && npm ci --ignore-scripts --no-audit --no-fund
+	cd editor-client && npm run check && npm test
+	cd editor-client && PYTHON="$(CURDIR)/$(BIN)/python" npm run vsix
 
 wheel: $(VENV)/installed-dev  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
