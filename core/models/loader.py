@@ -43,6 +43,7 @@ _STEP = 0.05
 class LoadedModel:
     """A model in memory."""
 
+    skeleton: Skeleton
     runner: TransformersRunner
     bytes: int
     evict: Callable[[], None]
@@ -101,7 +102,9 @@ class TorchBackend:
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(f"The model {name} does not fit: {_first_line(error)}", model=name) from error
         on_progress("ready", 1.0)
-        return LoadedModel(runner=kept.runner, bytes=skeleton.bytes, evict=lambda: memory.evict(skeleton))
+        return LoadedModel(
+            skeleton=skeleton, runner=kept.runner, bytes=skeleton.bytes, evict=lambda: memory.evict(skeleton)
+        )
 
     def release(self) -> None:
         """Give back what is held for models that are not in use."""

@@ -51,12 +51,14 @@ class Skeleton:
         self.name = name
         self._folder = folder
         self.model = _from_pretrained(name, folder)
-        self._places = _places(self.model)
-        self.weights = [_weight(names, self.model.get_parameter(names[0]), dtype) for names in self._places]
-        self._fresh: list[torch.Tensor] | None = [self.model.get_parameter(names[0]).data for names in self._places]
-        self.stages = [_stage(self.model, names[0]) for names in self._places]
+        parameters = _named(self.model)
+        self.weights = [_describe(names, parameter, dtype) for names, parameter in parameters]
+        self._fresh: list[torch.Tensor] | None = [parameter.data for _, parameter in parameters]
+        self._places = [[_owner(self.model, name) for name in names] for names, _ in parameters]
+        self._nothing = [_on_meta(weight) for weight in self.weights]
+        self.stages = [_stage(self.model, weight.names[0]) for weight in self.weights]
         """For each weight, the module whose forward pass needs it first: a layer, or what stands outside of layers."""
-        self._buffers = dict(self.model.named_buffers())
+        self._buffers = {_owner(self.model, name): buffer for name, buffer in self.model.named_buffers()}
         self.is_present: Callable[[], bool] = _never
         """Asked before each forward pass; whoever owns the memory sets it."""
         self.model.config.dtype = dtype
@@ -78,10 +80,10 @@ class Skeleton:
             tensors, self._fresh = self._fresh, None
             return tensors
         try:
-            tensors = _read(self._folder, self.weights)
+            found = _read(self._folder, self.weights)
         except (SafetensorError, OSError) as error:
             raise _explain(self.name, self._folder, error) from error
-        return tensors or self._read_as_transformers_does()
+        return found or self._read_as_transformers_does()
 
     def bind(self, tensors: Sequence[torch.Tensor], device: torch.device) -> None:
         """Let the modules compute on `tensors`, one for each weight.
@@ -90,23 +92,23 @@ class Skeleton:
             tensors: The memory; what it holds may come later.
             device: Where it is; buffers, which are small, are copied there.
         """
-        for names, tensor in zip(self._places, tensors, strict=True):
-            parameter = nn.Parameter(tensor, requires_grad=False)
-            for name in names:
-                _set(self.model, name, parameter)
-        for name, buffer in self._buffers.items():
-            _set(self.model, name, buffer.to(device))
+        self._put([nn.Parameter(tensor, requires_grad=False) for tensor in tensors])
+        for (module, name), buffer in self._buffers.items():
+            setattr(module, name, buffer.to(device))
         self.is_present = _never
 
     def unbind(self) -> None:
         """Let go of the weights' memory."""
-        for names, weight in zip(self._places, self.weights, strict=True):
-            nothing = nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device="meta"), requires_grad=False)
-            for name in names:
-                _set(self.model, name, nothing)
-        for name, buffer in self._buffers.items():
-            _set(self.model, name, buffer)
+        self._put(self._nothing)
+        for (module, name), buffer in self._buffers.items():
+            setattr(module, name, buffer)
         self.is_present = _never
+
+    def _put(self, parameters: Sequence[nn.Parameter]) -> None:
+        for places, parameter in zip(self._places, parameters, strict=True):
+            for module, name in places:
+                # `setattr` does the same after fifty times as many checks.
+                module._parameters[name] = parameter  # noqa: SLF001
 
     def _read_as_transformers_does(self) -> list[torch.Tensor]:
         model = _from_pretrained(self.name, self._folder)
@@ -121,26 +123,27 @@ def _never() -> bool:
     return False
 
 
-def _places(model: PreTrainedModel) -> list[tuple[str, ...]]:
-    """Return the names of each parameter, in the order in which the layers run."""
-    names: dict[int, tuple[str, ...]] = {}
+def _named(model: PreTrainedModel) -> list[tuple[tuple[str, ...], nn.Parameter]]:
+    """Return each parameter with all its names, in the order in which the layers run."""
+    names: dict[nn.Parameter, tuple[str, ...]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        names[id(parameter)] = (*names.get(id(parameter), ()), name)
-    return list(names.values())
+        names[parameter] = (*names.get(parameter, ()), name)
+    return [(all_names, parameter) for parameter, all_names in names.items()]
 
 
-def _weight(names: tuple[str, ...], parameter: nn.Parameter, dtype: torch.dtype) -> Weight:
+def _describe(names: tuple[str, ...], parameter: nn.Parameter, dtype: torch.dtype) -> Weight:
     floating = parameter.dtype.is_floating_point
     return Weight(names=names, shape=parameter.shape, dtype=dtype if floating else parameter.dtype)
 
 
-def _set(model: nn.Module, path: str, tensor: torch.Tensor) -> None:
+def _on_meta(weight: Weight) -> nn.Parameter:
+    return nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device="meta"), requires_grad=False)
+
+
+def _owner(model: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """Return the module that holds a tensor, and its name there."""
     parent, _, name = path.rpartition(".")
-    module = model.get_submodule(parent)
-    if isinstance(tensor, nn.Parameter):
-        module._parameters[name] = tensor  # noqa: SLF001 - `setattr` does the same after fifty times as many checks
-    else:
-        module._buffers[name] = tensor  # noqa: SLF001 - as above
+    return model.get_submodule(parent), name
 
 
 def _stage(model: nn.Module, path: str) -> nn.Module:

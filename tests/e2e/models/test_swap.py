@@ -66,7 +66,7 @@ def load(backend: TorchBackend, folder: Path, token: CancelToken | None = None, 
 
 def compute(loaded: LoadedModel) -> torch.Tensor:
     with torch.inference_mode():
-        return loaded.runner._model(PROMPT).logits
+        return loaded.skeleton.model(PROMPT).logits
 
 
 def fresh(folder: Path, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -184,7 +184,7 @@ def test_addresses_stay_once_both_have_been_there(folders: list[Path]) -> None:
     turns, addresses = Turns(folders, TIGHT), []
     for folder in folders[:2] * 4:
         turns.leave()
-        model = turns.bring(folder).runner._model
+        model = turns.bring(folder).skeleton.model
         addresses.append({name: one.data_ptr() for name, one in model.named_parameters()})
     assert addresses[2:4] == addresses[4:6] == addresses[6:8]
 

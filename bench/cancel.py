@@ -1,0 +1,217 @@
+"""How soon work stops that was cancelled: `python -m bench.cancel [--rounds 20] [--json]`.
+
+Models with random weights, shaped like the default ones at a smaller size, on the real model
+thread. A job is cancelled at a random moment of its decoding, of the prefill of a long prompt,
+or of a load whose copy is held back to the speed of a slow disk. Two times are taken: until its
+waiter is answered, and until the next job has begun, be it with a load. A first load is one of
+a model that this process has not seen before, whose modules and tokenizer have to be made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.figures import finish, median, percentile, show
+from bench.random_models import make_models
+from core.cancellation import CancelToken
+from core.errors import Cancelled
+from core.messages import Phase, Role
+from core.models.copying import HostCopier
+from core.models.interface import JobTimes, ModelJob, ModelRunner, SamplingParams
+from core.models.loader import TorchBackend
+from core.models.master import FileMasters
+from core.models.registry import ModelRegistry
+from core.models.swap import ArenaMemory
+from core.models.worker import ModelWorker
+from core.paths import DataFolders
+from core.settings import Device, Precision
+
+LONG_PROMPT = 3000
+SLOW_LINK = 200 << 20
+"""Bytes per second of the copy that is cancelled, so that there is time to."""
+TIMEOUT = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Milliseconds from the cancel until its waiter was answered, and until the slot was of use again."""
+
+    answered: float
+    usable: float
+
+
+class PacedCopier(HostCopier):
+    """Copies no faster than a link of a given speed."""
+
+    def __init__(self, bytes_per_second: float) -> None:
+        self._speed = bytes_per_second
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        """Copy one chunk, and wait as long as it would have taken."""
+        started = time.perf_counter()
+        super().copy(target, source)
+        time.sleep(max(0.0, target.nbytes / self._speed - (time.perf_counter() - started)))
+
+
+class Bench:
+    """A model thread with two models of which one fits."""
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self._folders = folders
+        largest = max(sum(file.stat().st_size for file in one.glob("*.safetensors")) for one in folders.values())
+        registry = ModelRegistry(DataFolders(folders["coder"].parent))
+        self._worker = ModelWorker(registry, _nothing, open_backend=lambda: _backend(largest))
+        self._random = random.Random(time.perf_counter())
+
+    def close(self) -> None:
+        """End the model thread."""
+        self._worker.close()
+
+    def decode(self) -> Stopped:
+        """Cancel while tokens are decoded."""
+        return self._cancel("coder", 20, self._random.randint(1, 12))
+
+    def prefill(self) -> Stopped:
+        """Cancel while the prompt is read."""
+        return self._cancel("coder", LONG_PROMPT, 0)
+
+    def load(self) -> Stopped:
+        """Cancel while weights are copied."""
+        self._run("coder", lambda runner, _: runner.name)
+        return self.first_load()
+
+    def first_load(self) -> Stopped:
+        """Cancel a load at any stage of it."""
+        token, loading = CancelToken(), threading.Event()
+        future = self._worker.submit(self._job("phi3", lambda _, __: None, token, lambda _: loading.set()))
+        loading.wait(TIMEOUT)
+        time.sleep(self._random.uniform(0, 0.3))
+        return self._stop(token, future.exception, "coder")
+
+    def single_step(self) -> float:
+        """Return the milliseconds of one step of decoding."""
+        times: list[float] = []
+
+        def work(runner: ModelRunner, _: JobTimes) -> None:
+            chunks = runner.generate(_prompt(20), SamplingParams(max_tokens=20), CancelToken())
+            times.extend(time.perf_counter() for _ in chunks)
+
+        self._run("coder", work)
+        return median([1000 * (after - before) for before, after in itertools.pairwise(times)])
+
+    def _cancel(self, model: str, prompt: int, after_tokens: int) -> Stopped:
+        token, reached = CancelToken(), threading.Event()
+
+        def work(runner: ModelRunner, _: JobTimes) -> None:
+            if not after_tokens:
+                reached.set()
+            for count, _chunk in enumerate(runner.generate(_prompt(prompt), SamplingParams(max_tokens=500), token), 1):
+                if count == after_tokens:
+                    reached.set()
+
+        future = self._worker.submit(self._job(model, work, token))
+        reached.wait(TIMEOUT)
+        time.sleep(self._random.uniform(0, 0.05))
+        return self._stop(token, future.exception, model)
+
+    def _stop(self, token: CancelToken, outcome: Callable[[float], BaseException | None], model: str) -> Stopped:
+        started = time.perf_counter()
+        token.cancel()
+        error = outcome(TIMEOUT)
+        answered = time.perf_counter()
+        if not isinstance(error, Cancelled):
+            raise SystemExit(f"A cancelled job ended with {error!r} instead of the error for cancelled ones.")
+        begun = threading.Event()
+        following = self._job(model, lambda _, __: begun.set(), CancelToken(), lambda _: begun.set())
+        done = self._worker.submit(following)
+        begun.wait(TIMEOUT)
+        usable = time.perf_counter()
+        done.result(TIMEOUT)
+        return Stopped(1000 * (answered - started), 1000 * (usable - started))
+
+    def _run(self, model: str, work: Callable[[ModelRunner, JobTimes], object]) -> None:
+        self._worker.submit(self._job(model, work, CancelToken())).result(TIMEOUT)
+
+    def _job(
+        self,
+        model: str,
+        work: Callable[[ModelRunner, JobTimes], object],
+        token: CancelToken,
+        on_phase: Callable[[Phase], None] | None = None,
+    ) -> ModelJob[object]:
+        return ModelJob(
+            role=Role.GENERATE,
+            model=str(self._folders[model]),
+            device=Device.CPU,
+            precision=Precision.BFLOAT16,
+            token=token,
+            on_phase=on_phase or _nothing,
+            run=work,
+            keep_alive=0.0,
+        )
+
+
+def main() -> None:
+    """Measure and print the figures; the last line is one JSON object."""
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="bench-cancel-") as scratch:
+        folders = make_models(Path(scratch), "small")
+        bench = Bench(folders)
+        step = bench.single_step()
+        found = {stage.__name__: [stage() for _ in range(options.rounds)] for stage in (bench.decode, bench.prefill)}
+        found["load"] = [bench.load() for _ in range(options.rounds)]
+        bench.close()
+        found["firstLoad"] = [first_load(folders) for _ in range(options.rounds)]
+    result = {f"{stage}Ms": _p95([one.answered for one in times]) for stage, times in found.items()}
+    result |= {f"{stage}UsableMs": _p95([one.usable for one in times]) for stage, times in found.items()}
+    if not options.json:
+        rows = [(stage, f"{result[f'{stage}Ms']:8.1f} ms / {result[f'{stage}UsableMs']:8.1f} ms") for stage in found]
+        show(f"Cancel, p95 of {options.rounds} (answered / slot usable); one step takes {step:.1f} ms", rows)
+    finish({**result, "stepMs": round(step, 1), "rounds": options.rounds})
+
+
+def first_load(folders: dict[str, Path]) -> Stopped:
+    """Cancel the first load of a model thread."""
+    bench = Bench(folders)
+    try:
+        return bench.first_load()
+    finally:
+        bench.close()
+
+
+def _backend(largest: int) -> TorchBackend:
+    memory = ArenaMemory(torch.device("cpu"), PacedCopier(SLOW_LINK), FileMasters())
+    return TorchBackend(capacity=int(1.1 * largest), open_memory=lambda _: memory)
+
+
+def _prompt(length: int) -> list[int]:
+    return [40 + number % 200 for number in range(length)]
+
+
+def _p95(values: Sequence[float]) -> float:
+    return round(percentile(values, 95), 1)
+
+
+def _nothing(*_: object) -> None:
+    """Take no notice."""
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.cancel", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=20, help="cancels at each stage")
+    parser.add_argument("--json", action="store_true", help="print nothing but the JSON object")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
