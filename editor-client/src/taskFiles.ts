@@ -8,7 +8,7 @@ import { parseTask, renderTask } from "./taskDocument";
 
 export const TASK_SCHEME = "ai-codegen-task";
 
-/** Serves documents `ai-codegen-task:/<id>/<name>.py`. */
+/** Serves documents `ai-codegen-task:/<id>.py`. */
 export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
   readonly #assistant: Assistant;
   readonly #changed = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
@@ -98,9 +98,9 @@ export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
 }
 
 function taskUri(id: string): vscode.Uri {
-  return vscode.Uri.from({ scheme: TASK_SCHEME, path: `/${encodeURIComponent(id)}/task.py` });
+  return vscode.Uri.from({ scheme: TASK_SCHEME, path: `/${id}.py` });
 }
 
 function taskId(uri: vscode.Uri): string {
-  return decodeURIComponent(uri.path.split("/")[1] ?? "");
+  return uri.path.slice("/".length, -".py".length);
 }

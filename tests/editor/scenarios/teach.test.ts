@@ -37,11 +37,10 @@ scenario(
       await window.entry(0).locator(".sources button").first().click();
       await window.line("# Task:").waitFor();
       await window.screenshot("source");
-      await window.page.keyboard.press("Control+F4");
+      await window.command("View: Close Editor");
     },
 
     "the form teaches it with the code of the selection": async ({ window }) => {
-      await window.openFile("wish.py");
       await window.selectLines(3, 5);
       await window.entry(0).getByRole("button", { name: "Teach…" }).click();
       await window.panel.getByRole("button", { name: "Take the code selected in the editor" }).click();

@@ -50,9 +50,9 @@ export class Window {
       await input.waitFor({ timeout: MOMENT });
       await input.fill(name);
       await row.waitFor({ timeout: MOMENT });
+      await this.page.keyboard.press("Enter");
+      await this.page.locator(".tab.active", { hasText: name }).waitFor({ timeout: MOMENT });
     });
-    await this.page.keyboard.press("Enter");
-    await this.page.locator(".tab.active", { hasText: name }).waitFor();
     await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
   }
 
