@@ -22,7 +22,7 @@ def test_everything_works_without_a_network(fresh_home: Path) -> None:
     story = """
 set -e
 assistant() { "$PYTHON" -m ai_codegen_assistant --json --home "$HOME_FOLDER" "$@"; }
-! "$PYTHON" -c 'import socket; socket.create_connection(("1.1.1.1", 53), 2)' 2>/dev/null
+"$PYTHON" -c 'import socket; assert [name for _, name in socket.if_nameindex()] == ["lo"]'
 assistant explain sums.py:1-2 --set explainMaxTokens=16
 assistant generate "turn a temperature from degrees Celsius into degrees Réaumur" || test $? = 3
 assistant teach --description "Convert degrees Celsius to degrees Réaumur." --file solved.py
