@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -36,7 +37,11 @@ from core.models.worker import ModelWorker
 from core.paths import DataFolders
 from core.settings import Device, Precision
 
+T = TypeVar("T")
+
 LONG_PROMPT = 3000
+CHUNK = 256
+"""Tokens of a prompt between two looks at the cancel token."""
 SLOW_LINK = 200 << 20
 """Bytes per second of the copy that is cancelled, so that there is time to."""
 TIMEOUT = 120.0
@@ -109,6 +114,17 @@ class Bench:
         self._run("coder", work)
         return median([1000 * (after - before) for before, after in itertools.pairwise(times)])
 
+    def single_chunk(self) -> float:
+        """Return the milliseconds that a chunk of the long prompt takes, on average; and have both models seen."""
+        self._run("phi3", lambda runner, _: runner.name)
+
+        def work(runner: ModelRunner, _: JobTimes) -> float:
+            started = time.perf_counter()
+            list(runner.generate(_prompt(LONG_PROMPT), SamplingParams(max_tokens=1), CancelToken()))
+            return 1000 * (time.perf_counter() - started)
+
+        return self._run("coder", work) * CHUNK / LONG_PROMPT
+
     def _cancel(self, model: str, prompt: int, after_tokens: int) -> Stopped:
         token, reached = CancelToken(), threading.Event()
 
@@ -139,16 +155,16 @@ class Bench:
         done.result(TIMEOUT)
         return Stopped(1000 * (answered - started), 1000 * (usable - started))
 
-    def _run(self, model: str, work: Callable[[ModelRunner, JobTimes], object]) -> None:
-        self._worker.submit(self._job(model, work, CancelToken())).result(TIMEOUT)
+    def _run(self, model: str, work: Callable[[ModelRunner, JobTimes], T]) -> T:
+        return self._worker.submit(self._job(model, work, CancelToken())).result(TIMEOUT)
 
     def _job(
         self,
         model: str,
-        work: Callable[[ModelRunner, JobTimes], object],
+        work: Callable[[ModelRunner, JobTimes], T],
         token: CancelToken,
         on_phase: Callable[[Phase], None] | None = None,
-    ) -> ModelJob[object]:
+    ) -> ModelJob[T]:
         return ModelJob(
             role=Role.GENERATE,
             model=str(self._folders[model]),
@@ -167,7 +183,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-cancel-") as scratch:
         folders = make_models(Path(scratch), "small")
         bench = Bench(folders)
-        step = bench.single_step()
+        step, chunk = bench.single_step(), bench.single_chunk()
         found = {stage.__name__: [stage() for _ in range(options.rounds)] for stage in (bench.decode, bench.prefill)}
         found["load"] = [bench.load() for _ in range(options.rounds)]
         bench.close()
@@ -176,8 +192,11 @@ def main() -> None:
     result |= {f"{stage}UsableMs": _p95([one.usable for one in times]) for stage, times in found.items()}
     if not options.json:
         rows = [(stage, f"{result[f'{stage}Ms']:8.1f} ms / {result[f'{stage}UsableMs']:8.1f} ms") for stage in found]
-        show(f"Cancel, p95 of {options.rounds} (answered / slot usable); one step takes {step:.1f} ms", rows)
-    finish({**result, "stepMs": round(step, 1), "rounds": options.rounds})
+        show(
+            f"Cancel, p95 of {options.rounds} (answered / slot usable); a step takes {step:.1f} ms, a chunk {chunk:.0f} ms",
+            rows,
+        )
+    finish({**result, "stepMs": round(step, 1), "chunkMs": round(chunk, 1), "rounds": options.rounds})
 
 
 def first_load(folders: dict[str, Path]) -> Stopped:

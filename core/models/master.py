@@ -55,14 +55,17 @@ class PinnedMasters:
             size = sum(aligned(weight.bytes) for weight in skeleton.weights)
             if psutil.virtual_memory().available < _SPARE * size:
                 return skeleton.read()
-            self._copies[skeleton] = _pin(_copy(skeleton, size, token))
+            copy = _copy(skeleton, size, token)
+            if not _pin(copy):
+                return _views(skeleton, copy)
+            self._copies[skeleton] = copy
         return _views(skeleton, self._copies[skeleton])
 
     def release(self, skeleton: Skeleton) -> None:
         """Give a copy's memory back."""
         copy = self._copies.pop(skeleton, None)
         if copy is not None:
-            _check(torch.cuda.cudart().cudaHostUnregister(copy.data_ptr()))
+            torch.cuda.cudart().cudaHostUnregister(copy.data_ptr())
 
 
 def _copy(skeleton: Skeleton, size: int, token: CancelToken) -> torch.Tensor:
@@ -73,9 +76,9 @@ def _copy(skeleton: Skeleton, size: int, token: CancelToken) -> torch.Tensor:
     return copy
 
 
-def _pin(copy: torch.Tensor) -> torch.Tensor:
-    _check(torch.cuda.cudart().cudaHostRegister(copy.data_ptr(), copy.nbytes, 0))
-    return copy
+def _pin(copy: torch.Tensor) -> bool:
+    """Lock memory; False if the system does not allow that much."""
+    return int(torch.cuda.cudart().cudaHostRegister(copy.data_ptr(), copy.nbytes, 0)) == 0
 
 
 def _views(skeleton: Skeleton, copy: torch.Tensor) -> list[torch.Tensor]:
@@ -84,8 +87,3 @@ def _views(skeleton: Skeleton, copy: torch.Tensor) -> list[torch.Tensor]:
         views.append(copy[start : start + weight.bytes].view(weight.dtype).view(weight.shape))
         start += aligned(weight.bytes)
     return views
-
-
-def _check(status: object) -> None:
-    if int(status) != 0:  # type: ignore[call-overload]
-        raise RuntimeError(f"memory could not be locked for the device: {status}")

@@ -139,17 +139,10 @@ class ArenaMemory:
 
     def release(self) -> None:
         """Give back the segments in which no model is in use, and the copies of such models in host memory."""
-        self._copier.wait()
         for skeleton, place in list(self._places.items()):
             if not place.tenant.in_use:
                 self._give_back(skeleton)
                 self._masters.release(skeleton)
-
-    def missing(self, skeleton: Skeleton) -> int:
-        """Return the bytes that loading a model would copy now."""
-        place = self._places.get(skeleton)
-        present = place.tenant.present if place else [False] * len(skeleton.weights)
-        return sum(weight.bytes for weight, there in zip(skeleton.weights, present, strict=True) if not there)
 
     def _settle(self, skeleton: Skeleton, growth: int) -> _Place:
         """Give a model a place; if the places of models that are not in use are in the way, they go."""
@@ -176,6 +169,7 @@ class ArenaMemory:
         return self._arena.settle(sizes, growth + held - self.size)
 
     def _give_back(self, skeleton: Skeleton) -> None:
+        self._copier.wait()
         skeleton.unbind()
         self._arena.give_back(self._places.pop(skeleton).tenant)
 
