@@ -62,6 +62,12 @@ scenario(
       await window.screenshot("reloaded");
     },
 
+    "the panel follows the theme": async ({ window }) => {
+      await window.command("Preferences: Toggle between Light/Dark Themes");
+      await window.panel.locator("body.vscode-dark").waitFor();
+      await window.screenshot("dark");
+    },
+
     "past conversations are listed, and a new one starts empty": async ({ window }) => {
       await window.command("AI Assistant: New Conversation");
       await window.panel.getByText("Your own assistant").waitFor();

@@ -2,6 +2,9 @@
 
 import { scenario } from "../support/scenario.ts";
 
+/** About a gigabyte is downloaded, unless pip has it. */
+const INSTALLATION = 20 * 60_000;
+
 const SAMPLE = "def double(x):\n    return 2 * x\n";
 
 scenario(
@@ -31,6 +34,27 @@ scenario(
       await window.notification(/Setting up failed: ERROR: Cannot install/).waitFor();
       await window.settled();
       await window.screenshot("install-failed");
+    },
+  },
+);
+
+scenario(
+  {
+    scenario: "first-run-install",
+    files: { "sample.py": SAMPLE },
+    starter: false,
+    settings: { "aiCodegenAssistant.interpreter": "" },
+  },
+  {
+    "setting up finds Python, installs the backend and goes on to the models": async ({ window }) => {
+      await window.openFile("sample.py");
+      await window.answer("needs a Python environment of its own", "Set Up");
+      await window.notification(/Setting up the assistant: (Collecting|Downloading)/).waitFor();
+      await window.screenshot("installing");
+      await window.notification(/ready for its models/).waitFor({ timeout: INSTALLATION });
+      await window.waitForStatus("no models");
+      await window.settled();
+      await window.screenshot("installed");
     },
   },
 );

@@ -37,9 +37,12 @@ scenario(
       await second.openFile("sample.py");
       await second.selectLines(1, 3);
       await second.page.keyboard.press("Shift+Alt+E");
-      await second.answered(0);
+      const working = second.panel.locator("article.working");
+      await working.waitFor();
+      await working.waitFor({ state: "detached" });
       await second.screenshot("second-window");
       assert.equal(engines(editor.home).length, 1);
+      await window.page.bringToFront();
       await window.statusItem.click();
       await window.page
         .locator(".quick-input-list .monaco-list-row", {

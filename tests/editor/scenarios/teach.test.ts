@@ -37,7 +37,7 @@ scenario(
       await window.entry(0).locator(".sources button").first().click();
       await window.line("# Task:").waitFor();
       await window.screenshot("source");
-      await window.command("View: Close Editor");
+      await window.tab("wish.py").click();
     },
 
     "the form teaches it with the code of the selection": async ({ window }) => {

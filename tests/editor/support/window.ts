@@ -170,7 +170,7 @@ export class Window {
     return this.page.locator(".tab", { hasText: text });
   }
 
-  async tabClosed(text: string): Promise<void> {
+  async tabClosed(text: string | RegExp): Promise<void> {
     await this.tab(text).waitFor({ state: "detached" });
   }
 
