@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.knowledge.similarity import Pair, against_crowd, compare
+from core.knowledge.similarity import Candidate, Pair, against_crowd, compare
 from core.knowledge.task import Match, Task
 from core.messages import Origin
 
@@ -17,11 +17,18 @@ def rank(query: str, candidates: Sequence[tuple[Task, float]]) -> list[Match]:
 
     Args:
         query: The words of the request.
-        candidates: Tasks, each with the cosine of its embedding and the request's. There
-            should be more of them than matches are wanted: the others are the crowd that a
-            match is measured against.
+        candidates: Tasks, the nearest in meaning first, each with the cosine of its embedding
+            and the request's. There should be more of them than matches are wanted: the others
+            are the crowd that a match is measured against.
     """
-    pairs = [(task, compare(query, task.description, cosine)) for task, cosine in candidates]
+    compared = compare(
+        query,
+        [
+            Candidate(description=task.description, name=task.function_name, cosine=cosine)
+            for task, cosine in candidates
+        ],
+    )
+    pairs = [(task, pair) for (task, _), pair in zip(candidates, compared, strict=True)]
     pairs.sort(key=lambda one: (-one[1].similarity, _PREFERENCE.index(one[0].origin), one[0].id))
     similarities = against_crowd([pair.similarity for _, pair in pairs])
     return [
@@ -31,7 +38,7 @@ def rank(query: str, candidates: Sequence[tuple[Task, float]]) -> list[Match]:
 
 
 def _reason(pair: Pair) -> str:
-    reason = f"meaning {pair.meaning:.2f}, wording {pair.wording:.2f}"
+    reason = f"meaning {pair.meaning:.2f}, wording {pair.wording:.2f}, coverage {pair.coverage:.2f}"
     for ours, theirs in pair.contrasts:
         reason += f"; asks for “{ours}”, the task has “{theirs}”"
     return reason

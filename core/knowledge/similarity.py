@@ -1,18 +1,22 @@
 """How alike a request and a stored task are: pure functions from words and cosines to 0..1.
 
-Three observations, each measured on rewordings of known tasks against tasks nobody stored,
+Four observations, each measured on rewordings of known tasks against tasks nobody stored,
 make up the similarity:
 
 1. The cosine of sentence embeddings sees the meaning, yet also finds everything alike that
    begins with "Write a function". The Dice coefficient of letter trigrams sees the wording,
    survives inflection and typing errors, and needs no statistics of the store.
-2. Two requests may differ in a single word that turns the task around (`contrasts.toml`).
-3. The same number means less where everything is alike, so a match is also measured against
+2. A few words may ask for a task that is described at length. What counts then is how much of
+   the request the task covers, and that the rare words are among it: rare among the
+   candidates, as in tf-idf, so that "list" says little where all are about lists.
+3. Two requests may differ in a single word that turns the task around (`contrasts.toml`).
+4. The same number means less where everything is alike, so a match is also measured against
    the crowd of the next best ones, as in Lowe's ratio test for image features.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -20,8 +24,12 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 
-WORDING_WEIGHT = 0.4
-"""Share of the wording in the similarity of a pair; the rest is meaning."""
+WORDING_WEIGHT = 0.2
+"""Share of the wording in the similarity of a pair."""
+COVERAGE_WEIGHT = 0.2
+"""Share of the coverage; the rest is meaning."""
+COMPANY = 50
+"""Candidates among which a word is called rare."""
 CONTRAST_FACTOR = 0.75
 """What is left of the similarity for each contrast, of which two count."""
 CROWD = 10
@@ -47,24 +55,47 @@ class Pair:
     """Cosine of the embeddings."""
     wording: float
     """Dice coefficient of the letter trigrams, 0 to 1."""
+    coverage: float
+    """Share of the request's letter trigrams that the task has, the rare ones weighing more, 0 to 1."""
     contrasts: tuple[tuple[str, str], ...]
     """Words of the request, each with the word that stands in the task instead."""
 
     @property
     def similarity(self) -> float:
         """From 0 to 1, regardless of all other tasks."""
-        mixed = (1 - WORDING_WEIGHT) * self.meaning + WORDING_WEIGHT * self.wording
+        meaning = (1 - WORDING_WEIGHT - COVERAGE_WEIGHT) * self.meaning
+        mixed = meaning + WORDING_WEIGHT * self.wording + COVERAGE_WEIGHT * self.coverage
         return min(1.0, max(0.0, mixed)) * CONTRAST_FACTOR ** min(2, len(self.contrasts))
 
 
-def compare(query: str, description: str, cosine: float) -> Pair:
-    """Compare a request with a task's description, given the cosine of their embeddings."""
-    asked, stored = _features(prose(query)), _features(description)
-    return Pair(
-        meaning=cosine,
-        wording=_dice(asked.trigrams, stored.trigrams),
-        contrasts=_clashes(asked.alternatives, stored.alternatives),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What is compared of a task."""
+
+    description: str
+    name: str = ""
+    """Of its function: often says what the description takes many words for."""
+    cosine: float
+    """Of the embeddings of the request and the description."""
+
+
+def compare(query: str, candidates: Sequence[Candidate]) -> list[Pair]:
+    """Compare a request with candidates, those nearest in meaning first."""
+    asked = _features(query)
+    stored = [_features(one.description) for one in candidates]
+    vocabularies = [
+        features.trigrams | _features(one.name).trigrams for features, one in zip(stored, candidates, strict=True)
+    ]
+    rarity = _rarity(asked.trigrams, vocabularies[:COMPANY])
+    return [
+        Pair(
+            meaning=one.cosine,
+            wording=_dice(asked.trigrams, features.trigrams),
+            coverage=_coverage(rarity, vocabulary),
+            contrasts=_clashes(asked.alternatives, features.alternatives),
+        )
+        for one, features, vocabulary in zip(candidates, stored, vocabularies, strict=True)
+    ]
 
 
 def against_crowd(similarities: Sequence[float]) -> list[float]:
@@ -79,21 +110,26 @@ def against_crowd(similarities: Sequence[float]) -> list[float]:
 
 
 def prose(query: str) -> str:
-    """Return the request without the examples at its end, if it has some."""
+    """Return a request or a description without the examples at its end, if it has some."""
     example = _EXAMPLE.search(query)
     return query[: example.start()] if example and example.start() >= _SHORTEST_PROSE else query
+
+
+_Alternatives = dict[int, dict[int | str, str]]
+"""Per group of contrasts that occurs: the alternatives that occur, each with the word that says it."""
+_NUMBERS = -1
+"""The group of numbers in digits, which the file of contrasts need not list."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Features:
     trigrams: frozenset[str]
-    alternatives: tuple[dict[int, str], ...]
-    """Per group of contrasts: the alternatives that occur, each with the word that says it."""
+    alternatives: _Alternatives
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _features(text: str) -> _Features:
-    words = _WORD.findall(text.lower())
+    words = _WORD.findall(prose(text).lower())
     return _Features(
         trigrams=frozenset(gram for word in words for gram in _trigrams(word)),
         alternatives=_alternatives(words),
@@ -110,18 +146,37 @@ def _dice(one: frozenset[str], other: frozenset[str]) -> float:
     return 2 * len(one & other) / total if total else 0.0
 
 
-def _alternatives(words: Sequence[str]) -> tuple[dict[int, str], ...]:
-    vocabulary, groups = _contrasts()
-    found: tuple[dict[int, str], ...] = tuple({} for _ in range(groups))
+def _rarity(asked: frozenset[str], vocabularies: Sequence[frozenset[str]]) -> dict[str, float]:
+    """Return the weight of each trigram of the request: the logarithm of how rare it is among the candidates.
+
+    Candidates that a small store lacks count as if they had none of them.
+    """
+    return {
+        trigram: math.log((COMPANY + 1) / (sum(trigram in vocabulary for vocabulary in vocabularies) + 0.5))
+        for trigram in sorted(asked)
+    }
+
+
+def _coverage(rarity: dict[str, float], vocabulary: frozenset[str]) -> float:
+    total = sum(rarity.values())
+    return sum(weight for trigram, weight in rarity.items() if trigram in vocabulary) / total if total else 0.0
+
+
+def _alternatives(words: Sequence[str]) -> _Alternatives:
+    vocabulary = _contrasts()
+    found: _Alternatives = {}
     for word in words:
+        if word.isdecimal() and word not in vocabulary:
+            found.setdefault(_NUMBERS, {}).setdefault(word.lstrip("0"), word)
         for group, alternative in vocabulary.get(word) or vocabulary.get(word.removesuffix("s")) or []:
-            found[group].setdefault(alternative, word)
+            found.setdefault(group, {}).setdefault(alternative, word)
     return found
 
 
-def _clashes(asked: Sequence[dict[int, str]], stored: Sequence[dict[int, str]]) -> tuple[tuple[str, str], ...]:
+def _clashes(asked: _Alternatives, stored: _Alternatives) -> tuple[tuple[str, str], ...]:
     clashes = []
-    for ours, theirs in zip(asked, stored, strict=True):
+    for group in sorted(asked.keys() & stored.keys()):
+        ours, theirs = asked[group], stored[group]
         only_ours = [word for alternative, word in ours.items() if alternative not in theirs]
         only_theirs = [word for alternative, word in theirs.items() if alternative not in ours]
         if only_ours and only_theirs:
@@ -130,13 +185,12 @@ def _clashes(asked: Sequence[dict[int, str]], stored: Sequence[dict[int, str]]) 
 
 
 @cache
-def _contrasts() -> tuple[dict[str, list[tuple[int, int]]], int]:
-    """Return, per word, the groups it is in and which alternative of each; and how many groups there are."""
+def _contrasts() -> dict[str, list[tuple[int, int]]]:
+    """Return, per word, the groups it is in and which alternative of each."""
     text = resources.files("core.knowledge").joinpath("data", "contrasts.toml").read_text("utf-8")
-    groups = tomllib.loads(text)["groups"]
     vocabulary: dict[str, list[tuple[int, int]]] = {}
-    for number, group in enumerate(groups):
+    for number, group in enumerate(tomllib.loads(text)["groups"]):
         for alternative, words in enumerate(group):
             for word in words.split():
                 vocabulary.setdefault(word, []).append((number, alternative))
-    return vocabulary, len(groups)
+    return vocabulary

@@ -13,7 +13,7 @@ import pytest
 from core.cancellation import CancelToken
 from core.knowledge.base import KnowledgeBase
 from core.knowledge.embedder import SentenceEmbedder
-from core.messages import Origin, TeachRequest
+from core.messages import Origin, TasksRequest, TeachRequest
 from core.routing.router import Router
 from core.routing.routes import load_routes
 
@@ -55,6 +55,31 @@ def test_everyday_requests_are_told_from_known_tasks(base: KnowledgeBase, embedd
     assert np.mean([match.task.id == row["task_id"] for row, match in known]) > 0.95
     assert max(unknown) < base.thresholds().weak
     assert np.quantile([match.similarity for _, match in known], 0.05) > np.quantile(unknown, 0.99)
+
+
+def test_hasty_wordings_find_their_task_more_often_than_not_and_strangers_are_refused(
+    base: KnowledgeBase, embedder: SentenceEmbedder
+) -> None:
+    rows = labelled("unknown_free.jsonl")
+    vectors = embedder.embed([row["query"] for row in rows])
+    best = [base.search(row["query"], vector, limit=1)[0] for row, vector in zip(rows, vectors, strict=True)]
+    found = [match.task.id == row["task_id"] for row, match in zip(rows, best, strict=True) if row["known"]]
+    unknown = [match.similarity for row, match in zip(rows, best, strict=True) if not row["known"]]
+    assert np.mean(found) > 0.8
+    assert np.mean(np.array(unknown) >= base.thresholds().known) <= 0.02
+
+
+def test_no_description_reaches_another_task_as_the_same_unless_they_are_twins(
+    base: KnowledgeBase, embedder: SentenceEmbedder
+) -> None:
+    tasks = base.tasks(TasksRequest(limit=200), None).tasks
+    vectors = embedder.embed([task.description for task in tasks])
+    same = 0
+    for task, vector in zip(tasks, vectors, strict=True):
+        own, other = base.search(task.description, vector, limit=2)
+        assert own.similarity > 0.99
+        same += other.similarity >= base.thresholds().same
+    assert same / len(tasks) < 0.07
 
 
 def test_a_task_taught_is_known_in_other_words_and_its_opposite_is_not(

@@ -4,14 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.knowledge.similarity import against_crowd, compare, prose
+from core.knowledge.similarity import Candidate, Pair, against_crowd, compare, prose
 
 ratios = st.floats(0, 1, allow_nan=False)
 
 
+def pair(query: str, description: str, cosine: float, name: str = "") -> Pair:
+    (compared,) = compare(query, [Candidate(description=description, name=name, cosine=cosine)])
+    return compared
+
+
 @given(st.text(), st.text(), st.floats(-1, 1, allow_nan=False))
 def test_similarity_stays_between_0_and_1_for_any_text(query: str, description: str, cosine: float) -> None:
-    assert 0 <= compare(query, description, cosine).similarity <= 1
+    assert 0 <= pair(query, description, cosine).similarity <= 1
 
 
 @given(st.lists(ratios))
@@ -23,7 +28,7 @@ def test_crowd_keeps_order_and_range(similarities: list[float]) -> None:
 
 
 def test_equal_descriptions_are_fully_similar_in_any_crowd() -> None:
-    assert compare("sort the list", "sort the list", 1.0).similarity == pytest.approx(1)
+    assert pair("sort the list", "sort the list", 1.0).similarity == pytest.approx(1)
     assert against_crowd([1.0, 0.9, 0.9, 0.9])[0] == pytest.approx(1)
 
 
@@ -37,24 +42,49 @@ def test_same_similarity_means_less_where_everything_is_alike() -> None:
     [
         ("find the smallest element of a list", "find the largest element of a list", ("smallest", "largest")),
         ("sum of the odd numbers", "sum of the even numbers", ("odd", "even")),
+        ("months with 28 days", "months with 31 days", ("28", "31")),
         ("remove the last 2 items", "remove the last three items", ("2", "three")),
     ],
 )
 def test_a_word_that_turns_the_task_around_lowers_the_similarity(
     query: str, description: str, words: tuple[str, str]
 ) -> None:
-    pair = compare(query, description, 0.95)
-    assert pair.contrasts == (words,)
-    assert pair.similarity < compare(description, description, 0.95).similarity
+    compared = pair(query, description, 0.95)
+    assert compared.contrasts == (words,)
+    assert compared.similarity < pair(description, description, 0.95).similarity
 
 
 def test_a_rewording_that_keeps_the_words_is_no_contrast() -> None:
-    assert not compare("the maximum of all even numbers", "find the biggest even number", 0.9).contrasts
+    assert not pair("the maximum of all even numbers", "find the biggest even number", 0.9).contrasts
+
+
+def test_a_few_words_for_a_long_description_are_covered() -> None:
+    long = "Given a list of integers, return the product of all odd digits, or zero when there is none of them"
+    assert pair("product of odd digits", long, 0.6).coverage == 1
+    assert pair("product of odd digits", long, 0.6).wording < 0.6
+    assert pair("connect to a database", long, 0.1).coverage < 0.2
+
+
+def test_the_name_of_the_function_counts_as_words_of_the_task() -> None:
+    described = "Return true if every opening bracket has a closing one"
+    named = pair("correct bracketing", described, 0.5, name="correct_bracketing")
+    assert named.similarity > pair("correct bracketing", described, 0.5).similarity
+
+
+def test_a_word_that_all_candidates_have_says_little() -> None:
+    lists = [Candidate(description=f"list {word}", cosine=0.5) for word in ("median", "zipper", "quota", "hunter")]
+    common, rare = compare("list median", [*lists[1:2], lists[0]])
+    assert common.coverage < 0.5 < rare.coverage
+
+
+@given(st.text())
+def test_a_text_is_fully_similar_to_itself(text: str) -> None:
+    assert pair(text, text, 1.0).coverage in (0.0, pytest.approx(1))  # 0: there are no words in it
 
 
 def test_inflection_and_typing_errors_leave_most_of_the_wording() -> None:
-    assert compare("counts vowells in a string", "count the vowels in a string", 0.8).wording > 0.6
-    assert compare("open a socket", "count the vowels in a string", 0.1).wording < 0.2
+    assert pair("counts vowells in a string", "count the vowels in a string", 0.8).wording > 0.6
+    assert pair("open a socket", "count the vowels in a string", 0.1).wording < 0.2
 
 
 def test_examples_of_a_request_are_not_compared() -> None:
