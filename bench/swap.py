@@ -108,7 +108,7 @@ def measure(folders: Sequence[Path], rounds: int) -> tuple[list[Times], list[Tim
     """Return the times of swaps to files, of swaps in an arena, and of loading anew."""
     files, arena = Turns(TorchBackend()), Turns(arena_backend(folders, HostCopier()))
     for turns in (files, arena):
-        for folder in folders * 2:
+        for folder in [*folders] * 2:
             turns.swap(folder)
     seen: tuple[list[Times], list[Times], list[Times]] = ([], [], [])
     for folder in [*folders] * rounds:
