@@ -74,7 +74,7 @@ export class DraftView {
       this.#problem,
       h(
         "div",
-        { class: "buttons" },
+        { class: "buttons decision" },
         this.#save,
         button("Cancel", {}, () => {
           this.#send({ type: "draftCancel" });
@@ -97,7 +97,7 @@ export class DraftView {
         h("div", { class: "facts" }, h("span", { class: "similarity" }, formatSimilarity(match.similarity))),
       ),
     );
-    return [h("p", { class: "label" }, "Similar tasks already known"), h("ul", { class: "sources" }, ...items)];
+    return [h("p", { class: "label" }, "Closest tasks already known"), h("ul", { class: "sources brief" }, ...items)];
   }
 
   #fields(): { description: string; implementation: string; tests: string } {

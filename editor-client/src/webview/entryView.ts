@@ -201,7 +201,7 @@ function drawGrounding(answer: Generation, send: Send): Node[] {
   const syntax = answer.checks?.syntax === false && (answer.checks.problem ?? "This is no valid Python.");
   return [
     ...(syntax ? [h("p", { class: "note bad" }, icon("warning"), syntax)] : []),
-    ...(answer.message ? [h("p", { class: "note" }, icon("warning"), answer.message)] : []),
+    ...(answer.message ? [h("p", { class: "note" }, icon(answer.grounded ? "book" : "warning"), answer.message)] : []),
     ...(answer.sources.length ? [h("p", { class: "label" }, words[answer.band]), drawSources(answer, send)] : []),
   ];
 }

@@ -144,6 +144,7 @@ class Page {
   }
 
   #showDraft(draft: PanelState["draft"]): void {
+    document.body.classList.toggle("teaching", draft !== undefined);
     if (!draft) {
       this.#draft = undefined;
       this.#teaching.replaceChildren();

@@ -46,7 +46,7 @@ scenario(
       await window.panel.getByRole("button", { name: "Take the code selected in the editor" }).click();
       const code = window.panel.locator('textarea[name="implementation"]');
       await window.waitUntil(async () => (await code.inputValue()).startsWith("def teapot_colour"));
-      await window.panel.getByText("Similar tasks already known").waitFor();
+      await window.panel.getByText("Closest tasks already known").waitFor();
       await window.screenshot("form");
       await window.panel.getByRole("button", { name: "Teach", exact: true }).click();
       await window.notification("Taught:").waitFor();
@@ -57,7 +57,7 @@ scenario(
       await window.goTo(1, 5);
       await window.command("AI Assistant: Generate Code from Comment");
       await window.lens("Accept").waitFor();
-      await window.lens(/grounded in: .*teapot/).waitFor();
+      await window.lens(/grounded in: convert the moon/).waitFor();
       await window.screenshot("generated");
       await window.page.keyboard.press("Escape");
       await window.tabClosed("proposed");
@@ -70,7 +70,7 @@ scenario(
       await window.waitUntil(async () =>
         (await description.inputValue()).startsWith("Convert the moon phase to the colour"),
       );
-      await window.panel.getByText("Similar tasks already known").waitFor();
+      await window.panel.getByText("Closest tasks already known").waitFor();
       await window.screenshot("from-selection");
       await window.panel.getByRole("button", { name: "Cancel" }).click();
     },
@@ -80,7 +80,8 @@ scenario(
       await window.tree("Taught by you").waitFor();
       await window.screenshot("tasks");
       await window.command("AI Assistant: Search Tasks…");
-      await window.fillInput("what colour has the teapot");
+      await window.fillInput("Search Tasks by Meaning", "what colour has the teapot");
+      await window.page.getByText("Closest to “what colour has the teapot”").waitFor();
       await window.tree(/convert the moon phase/i).click();
       await window.line('return "blue"').waitFor();
       await window.screenshot("found");

@@ -212,9 +212,9 @@ export class Window {
   }
 
   /** Answers an input box. */
-  async fillInput(text: string): Promise<void> {
+  async fillInput(title: string, text: string): Promise<void> {
+    await this.page.locator(".quick-input-title", { hasText: title }).waitFor();
     const input = this.page.locator(".quick-input-widget input.input");
-    await input.waitFor();
     await input.fill(text);
     await this.page.keyboard.press("Enter");
   }
