@@ -20,7 +20,9 @@ from core.engine.retrieval import Retrieval, Shelf
 from core.generation import grounding
 from core.generation.generator import Generator
 from core.generation.grounding import Grounding
+from core.knowledge.base import draft
 from core.knowledge.embedder import Vectors
+from core.knowledge.verification import verify
 from core.messages import (
     AskRequest,
     Conversation,
@@ -131,11 +133,13 @@ class Assistant:
     async def teach(self, request: TeachRequest, context: RequestContext) -> Taught:
         """Store a solved task: durable, and found by the very next request."""
         check_text("description", request.description, QUERY_LIMIT)
+        verdict = await asyncio.to_thread(verify, draft(request), context.token)
 
         def work(shelf: Shelf) -> Taught:
-            return shelf.knowledge.teach(request, shelf.embedder.embed([request.description])[0])
+            vector = shelf.embedder.embed([request.description])[0]
+            return shelf.knowledge.teach(request, vector, verified=verdict.verified)
 
-        return await self._retrieve(context, work)
+        return replace(await self._retrieve(context, work), note=verdict.note)
 
     async def tasks(self, request: TasksRequest, context: RequestContext) -> TaskList:
         """List tasks, or search them by meaning."""
@@ -152,7 +156,13 @@ class Assistant:
 
     async def update_task(self, request: UpdateTaskRequest, context: RequestContext) -> TaskDetails:
         """Change a task."""
-        return await self._retrieve(context, lambda shelf: shelf.knowledge.update(request))
+        if request.implementation is None and request.tests is None:
+            return await self._retrieve(context, lambda shelf: shelf.knowledge.update(request))
+        revised = await self._retrieve(context, lambda shelf: shelf.knowledge.revised(request))
+        verdict = await asyncio.to_thread(verify, revised, context.token)
+        passed = revised if verdict.verified else None
+        details = await self._retrieve(context, lambda shelf: shelf.knowledge.update(request, passed=passed))
+        return replace(details, note=verdict.note)
 
     async def forget(self, request: ForgetRequest, context: RequestContext) -> TaskDetails:
         """Delete a task."""

@@ -447,6 +447,10 @@ class Taught:
 
     task_id: str
     similar: list[TaskMatch]
+    verified: bool = False
+    """Whether its tests were run and have passed."""
+    note: str | None = None
+    """For people: why the tests were not run, or with how little protection they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -485,6 +489,8 @@ class TaskDetails:
     updated_at: str
     verified: bool = False
     forgotten: bool = False
+    note: str | None = None
+    """For people, after a change: why the tests were not run, or with how little protection they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,7 +119,7 @@ class KnowledgeBase:
 
     # --- teaching -------------------------------------------------------------------------
 
-    def teach(self, request: TeachRequest, vector: Vectors) -> Taught:
+    def teach(self, request: TeachRequest, vector: Vectors, *, verified: bool = False) -> Taught:
         """Store a solved task; durable and found by the next search when this returns.
 
         Teaching the same description again with another implementation corrects the task: it
@@ -130,41 +130,36 @@ class KnowledgeBase:
         Args:
             request: What to store.
             vector: Embedding of the description: shape (dimension,), unit length.
+            verified: Whether the tests have passed, see `verification`.
 
         Raises:
             InvalidParams: A field is empty, too long or no text.
             RejectedTask: The implementation or the tests do not parse.
             StorageFailed: It could not be made durable; nothing was stored.
         """
-        task = Task(
-            id=taught_id(request.description, request.language),
-            description=request.description.strip(),
-            implementation=request.implementation.strip("\n"),
-            tests=request.tests or None,
-            language=request.language,
-        )
+        task = replace(draft(request), verified=verified)
         validation.check(task)
         with self._lock:
             near = self.search(task.description, vector, limit=_SIMILAR_TASKS + 1, language=task.language)
             present = self._journal.get_many([task.id])
-            if not present or present[0].forgotten or not present[0].same_content(task):
+            if not present or _differs(task, present[0]):
                 self._store([task], vector[np.newaxis])
         self._on_change()
         similar = [match.to_message() for match in near if match.task.id != task.id]
         known = self.thresholds().known
-        return Taught(task_id=task.id, similar=[one for one in similar if one.similarity >= known][:_SIMILAR_TASKS])
+        return Taught(
+            task_id=task.id,
+            similar=[one for one in similar if one.similarity >= known][:_SIMILAR_TASKS],
+            verified=verified,
+        )
 
-    def update(self, request: UpdateTaskRequest) -> TaskDetails:
-        """Change the given fields of a task; its earlier form becomes a version.
+    def revised(self, request: UpdateTaskRequest) -> Task:
+        """Return what `update` would make of a task, without storing it.
 
-        A built-in or imported task becomes one of the person's own by it, so that reading its
-        source again does not undo the change.
+        It counts as verified only as far as nothing was changed that its tests have tested.
 
         Raises:
             NotFound: There is no such task.
-            InvalidParams: A field is empty, too long or no text.
-            RejectedTask: The implementation or the tests do not parse.
-            StorageFailed: It could not be made durable; nothing was changed.
         """
         given = {
             name: value
@@ -173,7 +168,28 @@ class KnowledgeBase:
         }
         with self._lock:
             before = self._journal.get(request.task_id)
-        task = replace(before, **given, updated_at="", verified=False, origin=Origin.TAUGHT)
+        verified = before.verified and given.keys() <= {"description"}
+        return replace(before, **given, updated_at="", verified=verified, origin=Origin.TAUGHT)
+
+    def update(self, request: UpdateTaskRequest, *, passed: Task | None = None) -> TaskDetails:
+        """Change the given fields of a task; its earlier form becomes a version.
+
+        A built-in or imported task becomes one of the person's own by it, so that reading its
+        source again does not undo the change.
+
+        Args:
+            request: What to change.
+            passed: The form of the task whose tests have passed, see `verification`.
+
+        Raises:
+            NotFound: There is no such task.
+            InvalidParams: A field is empty, too long or no text.
+            RejectedTask: The implementation or the tests do not parse.
+            StorageFailed: It could not be made durable; nothing was changed.
+        """
+        task = self.revised(request)
+        if passed is not None and task.same_content(passed):
+            task = replace(task, verified=True)
         validation.check(task)
         with self._lock:
             self._store([task], self._embedder.embed([task.description]))
@@ -333,6 +349,11 @@ def _calibration(journal: Journal, embedder: Embedder) -> Calibration:
     return known
 
 
+def _differs(task: Task, present: Task) -> bool:
+    """Whether teaching a task changes anything: what it says, that it is forgotten, or that it was not verified."""
+    return present.forgotten or not task.same_content(present) or (task.verified and not present.verified)
+
+
 def _is_news(task: Task, present: Task | None) -> bool:
     """Whether an imported task is to be stored: never over what the person has made of it."""
     if present is None:
@@ -357,6 +378,17 @@ def _own(folder: Path) -> FileLock:
             path=str(folder),
         ) from error
     return lock
+
+
+def draft(request: TeachRequest) -> Task:
+    """Return the task that a request teaches; whether it is acceptable is another question."""
+    return Task(
+        id=taught_id(request.description, request.language),
+        description=request.description.strip(),
+        implementation=request.implementation.strip("\n"),
+        tests=request.tests or None,
+        language=request.language,
+    )
 
 
 def taught_id(description: str, language: str) -> str:

@@ -44,7 +44,7 @@ class Task:
 
     def details(self) -> TaskDetails:
         """Return the task as clients see it."""
-        names = (one.name for one in dataclasses.fields(TaskDetails) if one.name != "task_id")
+        names = (one.name for one in dataclasses.fields(TaskDetails) if one.name not in {"task_id", "note"})
         return TaskDetails(task_id=self.id, **{name: getattr(self, name) for name in names})
 
     def summary(self, similarity: float | None = None) -> TaskSummary:

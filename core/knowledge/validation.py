@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import warnings
 
 from core.errors import InvalidParams, RejectedTask
@@ -30,7 +31,7 @@ def check(task: Task) -> None:
         raise InvalidParams("description", "has no words; say in a sentence what the code does")
     if task.language == "python":
         _check_python("implementation", task.implementation)
-        _check_python("tests", task.tests or "")
+        _check_python("tests", _statements(task.tests or ""))
 
 
 def _check_text(field: str, text: str, limit: int) -> None:
@@ -45,6 +46,18 @@ def _check_text(field: str, text: str, limit: int) -> None:
             raise InvalidParams(
                 field, f"holds half a character ({character!r}) at position {number}: not valid Unicode"
             )
+
+
+def _statements(tests: str) -> str:
+    """Return the statements of tests, which may be written as an interactive session."""
+    if ">>>" not in tests:
+        return tests
+    try:
+        return "".join(example.source for example in doctest.DocTestParser().get_examples(tests))
+    except ValueError as error:
+        raise RejectedTask(
+            f"The tests are no valid interactive session: {error}. Correct them and teach it again.", field="tests"
+        ) from None
 
 
 def _check_python(field: str, code: str) -> None:

@@ -61,6 +61,28 @@ def test_teaching_another_implementation_corrects_the_task(store: Store) -> None
     assert [one.implementation for one in store.base.versions(first.task_id)] == ["def add(a, b):\n    return a - b"]
 
 
+def test_a_task_counts_as_verified_until_something_its_tests_have_tested_changes(store: Store) -> None:
+    request = TeachRequest(description="add two numbers", implementation=ADD, tests="assert add(1, 2) == 3")
+    vector = store.embedder.embed([request.description])[0]
+    assert not store.base.teach(request, vector).verified
+    task_id = store.base.teach(request, vector, verified=True).task_id
+    assert store.base.get(task_id).verified
+    assert store.base.update(UpdateTaskRequest(task_id=task_id, description="add numbers")).verified
+    change = UpdateTaskRequest(task_id=task_id, implementation="def add(a, b):\n    return b + a")
+    revised = store.base.revised(change)
+    assert not revised.verified
+    assert not store.base.update(change).verified
+    assert store.base.update(change, passed=revised).verified
+
+
+def test_a_task_that_was_changed_after_its_tests_ran_is_not_verified(store: Store) -> None:
+    task_id = store.teach("add two numbers", tests="assert add(1, 2) == 3").task_id
+    change = UpdateTaskRequest(task_id=task_id, description="add numbers")
+    passed = store.base.revised(change)
+    store.base.update(UpdateTaskRequest(task_id=task_id, implementation="def add(a, b):\n    return 0"))
+    assert not store.base.update(change, passed=passed).verified
+
+
 def test_near_duplicates_are_named_when_teaching(store: Store) -> None:
     first = store.teach("add two numbers")
     assert [one.task_id for one in store.teach("add the two numbers").similar] == [first.task_id]
