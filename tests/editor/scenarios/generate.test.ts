@@ -9,6 +9,8 @@ const KNOWN = `class Tools:
     name = "tools"
 `;
 
+const UNKNOWN = "# convert the moon phase to the colour of our corporate teapot\n";
+
 async function generate(window: Window): Promise<void> {
   await window.goTo(2, 10);
   await window.command("AI Assistant: Generate Code from Comment");
@@ -16,7 +18,7 @@ async function generate(window: Window): Promise<void> {
 }
 
 scenario(
-  { scenario: "generate", files: { "known.py": KNOWN } },
+  { scenario: "generate", files: { "known.py": KNOWN, "unknown.py": UNKNOWN } },
   {
     "code appears in a preview with what grounds it, and accepting it is one undo step": async ({ window }) => {
       await window.openFile("known.py");
@@ -71,6 +73,20 @@ scenario(
       await window.notification("Taught:").waitFor();
       await window.settled();
       await window.screenshot("taught");
+    },
+
+    "an unknown task is generated anyway when the person wants it, token by token, and says so": async ({ window }) => {
+      await window.openFile("unknown.py");
+      await window.goTo(1, 5);
+      await window.command("AI Assistant: Generate Code from Comment");
+      await window.panel.getByRole("button", { name: "Generate Anyway" }).click();
+      await window.lens("Writing").waitFor();
+      await window.screenshot("writing");
+      await window.lens("Accept").waitFor();
+      await window.lens(/not grounded; closest/).waitFor();
+      await window.screenshot("not-grounded");
+      await window.lens("Reject").click();
+      await window.tabClosed("proposed");
     },
   },
 );
