@@ -1,0 +1,106 @@
+"""What the runner needs of a language model, and transformers' models as such."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from core.cancellation import CancelToken
+
+
+class CausalModel(Protocol):
+    """Predicts the next token of a text that it reads piece by piece, and remembers."""
+
+    @property
+    def context_length(self) -> int:
+        """Longest text, in tokens."""
+        ...
+
+    @property
+    def prefill_chunk(self) -> int:
+        """Tokens of a prompt that are best read at a time."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where logits are."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Tokens read so far."""
+        ...
+
+    def forward(self, tokens: Sequence[int], token: CancelToken, *, last: int = 1) -> torch.Tensor:
+        """Read tokens that follow those read so far.
+
+        Args:
+            tokens: At least one.
+            token: May be looked at on the way.
+            last: For how many of the last tokens to predict the next one.
+
+        Returns:
+            Logits; shape (last, vocabulary). If it raises, nothing or everything is forgotten.
+        """
+        ...
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first `length` tokens, exactly as if the rest had never been read."""
+        ...
+
+    def release(self) -> None:
+        """Forget everything, and give the memory of keys and values back."""
+        ...
+
+
+class TransformersModel:
+    """A model of transformers.
+
+    Its cache keeps what has left a sliding window as well: dropping that would make going back
+    inexact. The model's own mask still hides it.
+    """
+
+    prefill_chunk = 256
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._cache = DynamicCache()
+
+    @property
+    def context_length(self) -> int:
+        """Longest text, in tokens."""
+        return int(self._model.config.max_position_embeddings)
+
+    @property
+    def device(self) -> torch.device:
+        """Where logits are."""
+        return self._model.device
+
+    @property
+    def length(self) -> int:
+        """Tokens read so far."""
+        return int(self._cache.get_seq_length())
+
+    def forward(self, tokens: Sequence[int], token: CancelToken, *, last: int = 1) -> torch.Tensor:
+        """Read tokens; see `CausalModel.forward`."""
+        ids = torch.tensor([list(tokens)], device=self.device)
+        try:
+            output = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=last)
+        except BaseException:
+            # Some layers may have added their keys and values, and others not.
+            self.release()
+            raise
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first `length` tokens."""
+        if length < self.length:
+            self._cache.crop(length - self.length)
+
+    def release(self) -> None:
+        """Forget everything."""
+        self._cache = DynamicCache()

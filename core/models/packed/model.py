@@ -1,0 +1,44 @@
+"""A packed decoder with its cache, as the runner uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from core.cancellation import CancelToken
+from core.models.packed.decoder import Decoder
+
+
+class PackedModel:
+    """Implements `core.models.causal_model.CausalModel` on the CPU."""
+
+    prefill_chunk = 512
+    """Weights are unpacked once per chunk; the cancel token is looked at in each layer."""
+    device = torch.device("cpu")
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._cache = decoder.new_cache()
+
+    @property
+    def context_length(self) -> int:
+        """Longest text, in tokens."""
+        return self._decoder.config.context_length
+
+    @property
+    def length(self) -> int:
+        """Tokens read so far."""
+        return self._cache.length
+
+    def forward(self, tokens: Sequence[int], token: CancelToken, *, last: int = 1) -> torch.Tensor:
+        """Read tokens; see `CausalModel.forward`."""
+        return self._decoder.forward(tokens, self._cache, token, last=last)
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first `length` tokens."""
+        self._cache.truncate(min(length, self._cache.length))
+
+    def release(self) -> None:
+        """Forget everything, and give the memory of keys and values back."""
+        self._cache = self._decoder.new_cache()

@@ -1,0 +1,308 @@
+"""Packed models compute what transformers computes with the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny_llama, tiny_phi3, tiny_qwen2
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from core.cancellation import CancelToken
+from core.errors import Cancelled, ModelDamaged
+from core.models.packed.config import DecoderConfig, why_unsupported
+from core.models.packed.decoder import Decoder
+from core.models.packed.gguf_source import GgufSource
+from core.models.packed.linear import Head, open_linear, pack_matrix
+from core.models.packed.quantize import quantize_int4, quantize_int8, stack
+from core.models.packed.sources import SafetensorsSource
+from core.models.packed.store import is_usable, open_decoder, pack
+
+pytestmark = pytest.mark.e2e
+
+QUIET = CancelToken()
+MODELS = {
+    "llama": tiny_llama,
+    "llama, linear rope": lambda **options: tiny_llama(
+        rope_parameters={"rope_type": "linear", "rope_theta": 1e5, "factor": 4.0}, **options
+    ),
+    "qwen2": lambda **options: tiny_qwen2(tie_word_embeddings=True, **options),
+    "phi3": tiny_phi3,
+}
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    with torch.inference_mode():
+        yield
+
+
+def make(name: str) -> PreTrainedModel:
+    """A model whose outputs are no chaos: what rounding changes in one layer is not blown up by the next."""
+    model = MODELS[name](initializer_range=0.1).eval()
+    generator = torch.Generator().manual_seed(4)
+    for path, parameter in model.named_parameters():
+        if path.endswith("bias"):
+            parameter.normal_(0, 0.3, generator=generator)
+        elif "norm" in path:
+            parameter.uniform_(0.5, 1.5, generator=generator)
+        else:
+            parameter.copy_(parameter.bfloat16())
+    return model
+
+
+def pack_and_open(model: PreTrainedModel, folder: Path) -> Decoder:
+    model.save_pretrained(folder / "model", max_shard_size="100KB")
+    source = SafetensorsSource(folder / "model")
+    config = DecoderConfig.of(model.config)
+    pack(source, config, folder / "packed", lambda _: None, QUIET)
+    return open_decoder(folder / "packed", source, config, QUIET)
+
+
+def round_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """Give the model the weights that packing leaves of its own, in full precision."""
+    for path, parameter in model.named_parameters():
+        if parameter.dim() == 2 and "embed" not in path and "lm_head" not in path:
+            parameter.copy_(quantize_int4(parameter).dequantize())
+    return model
+
+
+def text(length: int) -> list[int]:
+    return torch.randint(10, 390, (length,), generator=torch.Generator().manual_seed(length)).tolist()
+
+
+def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+def logit_distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Of the hundred likeliest tokens: the head is exact only for likely ones."""
+    likely = expected.topk(100).indices
+    return distance(found.gather(-1, likely), expected.gather(-1, likely))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    """In one piece and token by token; longer than the sliding window of the tiny Phi-3."""
+    model = make(name)
+    decoder = pack_and_open(model, tmp_path)
+    tokens = text(150)
+    expected = round_weights(model)(torch.tensor([tokens])).logits[0]
+    at_once = decoder.forward(tokens, decoder.new_cache(), QUIET, last=150)
+    cache = decoder.new_cache(16)
+    one_by_one = torch.cat([decoder.forward([token], cache, QUIET) for token in tokens])
+    assert logit_distance(at_once, expected) < 0.03
+    assert logit_distance(one_by_one, expected) < 0.03
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("length", [1, 37, 64])
+def test_chunks_of_any_length_give_the_same(name: str, length: int, tmp_path: Path) -> None:
+    decoder = pack_and_open(make(name), tmp_path)
+    tokens = text(130)
+    whole = decoder.forward(tokens, decoder.new_cache(), QUIET, last=130)
+    cache = decoder.new_cache()
+    chunks = [tokens[start : start + length] for start in range(0, 130, length)]
+    pieces = torch.cat([decoder.forward(chunk, cache, QUIET, last=len(chunk)) for chunk in chunks])
+    assert logit_distance(pieces, whole) < 0.03
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_going_back_is_exact(name: str, tmp_path: Path) -> None:
+    """Also past a sliding window, whose keys a cache might have dropped."""
+    decoder = pack_and_open(make(name), tmp_path)
+    tokens = text(160)
+    fresh = decoder.new_cache()
+    decoder.forward(tokens[:100], fresh, QUIET)
+    expected = [decoder.forward([token], fresh, QUIET) for token in tokens[100:110]]
+    cache = decoder.new_cache()
+    decoder.forward(tokens[:100], cache, QUIET)
+    decoder.forward(tokens[110:], cache, QUIET)
+    cache.truncate(100)
+    found = [decoder.forward([token], cache, QUIET) for token in tokens[100:110]]
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_cancelled_forward_reads_nothing(tmp_path: Path) -> None:
+    decoder = pack_and_open(make("llama"), tmp_path)
+    cache = decoder.new_cache()
+    decoder.forward(text(20), cache, QUIET)
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(Cancelled):
+        decoder.forward(text(5), cache, token)
+    assert cache.length == 20
+
+
+def test_cache_cannot_be_cut_to_more_than_it_holds(tmp_path: Path) -> None:
+    cache = pack_and_open(make("llama"), tmp_path).new_cache()
+    with pytest.raises(ValueError, match="0 tokens cannot be cut to 3"):
+        cache.truncate(3)
+
+
+def test_cancelled_packing_leaves_nothing_that_counts_as_packed(llama_folder: Path, tmp_path: Path) -> None:
+    token = CancelToken()
+    steps: list[float] = []
+
+    def cancel_in_the_middle(fraction: float) -> None:
+        steps.append(fraction)
+        token.cancel()
+
+    config = DecoderConfig.of(tiny_llama().config)
+    with pytest.raises(Cancelled):
+        pack(SafetensorsSource(llama_folder), config, tmp_path / "packed", cancel_in_the_middle, token)
+    assert len(steps) == 1
+    assert not is_usable(tmp_path / "packed")
+
+
+def test_damaged_file_is_named(tmp_path: Path) -> None:
+    model = make("llama")
+    pack_and_open(model, tmp_path)
+    file = tmp_path / "packed" / "layer-001.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    source = SafetensorsSource(tmp_path / "model")
+    with pytest.raises(ModelDamaged, match=r"layer-001\.safetensors"):
+        open_decoder(tmp_path / "packed", source, DecoderConfig.of(model.config), QUIET)
+
+
+@pytest.mark.parametrize("rows", [64, 200])
+@pytest.mark.parametrize("tokens", [1, 3, 47, 200])
+@pytest.mark.parametrize("quantize", [quantize_int4, quantize_int8])
+def test_layers_multiply_by_their_weights(rows: int, tokens: int, quantize) -> None:
+    """Few tokens go through the kernel, many through unpacked weights."""
+    weights = torch.randn(rows, 96, generator=torch.Generator().manual_seed(5))
+    inputs = torch.randn(tokens, 96, generator=torch.Generator().manual_seed(6)).bfloat16()
+    matrix = quantize(weights)
+    layer = open_linear("it", pack_matrix("it", matrix))
+    assert distance(layer(inputs)[:, :rows].float(), inputs.float() @ matrix.dequantize().t()) < 0.006
+
+
+def test_rounding_errors_are_those_of_the_bits() -> None:
+    weights = torch.randn(64, 256, generator=torch.Generator().manual_seed(7))
+    assert distance(quantize_int4(weights).dequantize(), weights) < 0.085
+    assert distance(quantize_int8(weights).dequantize(), weights) < 0.011
+
+
+def test_rounding_what_was_rounded_changes_little() -> None:
+    once = quantize_int4(torch.randn(64, 256, generator=torch.Generator().manual_seed(8))).dequantize()
+    assert distance(quantize_int4(once).dequantize(), once) < 0.03
+
+
+def test_zeros_stay_zeros() -> None:
+    assert not quantize_int4(torch.zeros(2, 64)).dequantize().any()
+    assert not quantize_int8(torch.zeros(2, 64)).dequantize().any()
+
+
+def test_stacking_keeps_four_bits_unless_a_part_has_more() -> None:
+    four, eight = torch.randn(64, 64), torch.randn(64, 64)
+    expected = torch.cat([quantize_int4(four).dequantize(), quantize_int4(eight).dequantize()])
+    assert torch.equal(stack([quantize_int4(four), quantize_int4(eight)]).dequantize(), expected)
+    mixed = stack([quantize_int4(four), quantize_int8(eight)]).dequantize()
+    assert distance(mixed[64:], eight) < 0.011
+    assert distance(mixed[:64], quantize_int4(four).dequantize()) < 0.011
+
+
+def test_likely_tokens_are_predicted_exactly() -> None:
+    exact = torch.randn(1000, 64, generator=torch.Generator().manual_seed(9)).bfloat16()
+    hidden = torch.randn(3, 64, generator=torch.Generator().manual_seed(10)).bfloat16()
+    logits = Head(open_linear("head", pack_matrix("head", quantize_int4(exact))), exact)(hidden)
+    expected = hidden.float() @ exact.float().t()
+    assert logits.shape == (3, 1000)
+    for found, wanted in zip(logits, expected, strict=True):
+        best = wanted.topk(50)
+        assert found.topk(50).indices.tolist() == best.indices.tolist()
+        assert torch.allclose(found[best.indices], best.values, rtol=1e-4)
+
+
+def write_gguf(file: Path, architecture: str, tensors: dict[str, tuple[np.ndarray, str]]) -> Path:
+    writer = gguf.GGUFWriter(file, architecture)
+    for name, (values, kind) in tensors.items():
+        number = gguf.GGMLQuantizationType[kind]
+        data = gguf.quants.quantize(values, number) if values.dtype == np.float32 else values
+        writer.add_tensor(name, data, raw_dtype=number)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def random_q4_k(rows: int, columns: int) -> np.ndarray:
+    """Blocks with random bytes, but scales that are numbers."""
+    generator = np.random.default_rng(11)
+    blocks = generator.integers(0, 256, (rows, columns // 256, 144), dtype=np.uint8)
+    blocks[:, :, :4] = generator.uniform(0.001, 0.01, (rows, columns // 256, 2)).astype(np.float16).view(np.uint8)
+    return blocks.reshape(rows, -1)
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q4_K", "Q8_0", "F32"])
+def test_weights_of_a_gguf_file_are_kept(kind: str, tmp_path: Path) -> None:
+    """Blocks of 4 bits keep their codes; what has 8 bits stays close."""
+    floats = np.random.default_rng(12).normal(size=(64, 512)).astype(np.float32)
+    values = random_q4_k(64, 512) if kind == "Q4_K" else floats
+    file = write_gguf(tmp_path / "one.gguf", "qwen2", {"blk.3.ffn_down.weight": (values, kind)})
+    source = GgufSource(file)
+    name = "model.layers.3.mlp.down_proj.weight"
+    assert name in source
+    assert "model.layers.3.mlp.up_proj.weight" not in source
+    exact = source.exact(name)
+    limit = {"Q4_0": 1e-6, "Q4_1": 1e-6, "Q4_K": 1e-6, "Q8_0": 0.011, "F32": 0.085}[kind]
+    assert distance(source.matrix(name).dequantize(), exact) < limit
+
+
+def test_gguf_file_of_a_llama_gives_the_same_decoder(tmp_path: Path) -> None:
+    """Such files keep the rows of queries and keys in another order."""
+    model = make("llama")
+    names = {"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output"}
+    names |= {"gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down"}
+    names |= {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+    tensors = {}
+    for path, parameter in model.named_parameters():
+        values = parameter.clone()
+        if "q_proj" in path or "k_proj" in path:
+            values = values.view(-1, 2, 8, 64).transpose(1, 2).reshape(values.shape)
+        parts = path.split(".")
+        outer = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}.get(parts[-2])
+        name = f"blk.{parts[2]}.{names[parts[-2]]}" if "layers" in path else outer
+        tensors[f"{name}.weight"] = (values.numpy(), "F32")
+    source = GgufSource(write_gguf(tmp_path / "llama.gguf", "llama", tensors))
+    expected = pack_and_open(model, tmp_path)
+    config = DecoderConfig.of(model.config)
+    pack(source, config, tmp_path / "other", lambda _: None, QUIET)
+    found = open_decoder(tmp_path / "other", SafetensorsSource(tmp_path / "model"), config, QUIET)
+    tokens = text(60)
+    logits = [decoder.forward(tokens, decoder.new_cache(), QUIET, last=60) for decoder in (found, expected)]
+    assert logit_distance(*logits) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hidden_act": "gelu"}, "activation is gelu"),
+        ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "of the kind dynamic"),
+        ({"hidden_size": 96}, "cannot be divided"),
+        ({"attention_bias": True}, "biases"),
+    ],
+)
+def test_unsupported_model_is_explained(changes: dict[str, object], reason: str) -> None:
+    problem = why_unsupported(tiny_llama(**changes).config)
+    assert problem is not None
+    assert reason in problem
+
+
+def test_supported_models() -> None:
+    assert [why_unsupported(make(name).config) for name in MODELS] == [None] * len(MODELS)
+
+
+def test_unpacking_knows_the_order_of_the_kernel() -> None:
+    """Multiplying by the identity gives the weights back, whichever order this processor packs them in."""
+    matrix = quantize_int4(torch.randn(128, 64, generator=torch.Generator().manual_seed(13)))
+    layer = open_linear("it", pack_matrix("it", matrix))
+    many = layer(functional.pad(torch.eye(64), (0, 0, 0, 64)).bfloat16())[:64]
+    few = torch.cat([layer(row[None].bfloat16()) for row in torch.eye(64)])
+    assert distance(many.float(), matrix.dequantize().t()) < 0.004
+    assert distance(few.float(), matrix.dequantize().t()) < 0.004
