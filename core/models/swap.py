@@ -54,7 +54,7 @@ class WeightMemory(Protocol):
         ...
 
     def evict(self, skeleton: Skeleton) -> None:
-        """Let others have the memory of a model; moves nothing."""
+        """Let others have the memory of a model, at once or when they need it; moves nothing."""
         ...
 
     def release(self) -> None:
@@ -63,31 +63,46 @@ class WeightMemory(Protocol):
 
 
 class SeparateMemory:
-    """Each weight is a tensor of its own: on the CPU a view of the file, without a copy if its type is the same."""
+    """Each weight is a tensor of its own: on the CPU a view of the file, without a copy if its type is the same.
+
+    Views of files stay when their model is evicted: the system takes such memory back by itself
+    when it is short, and until then the model is there again at once.
+    """
 
     size = 0
     reusable = 0
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._mapped: dict[Skeleton, bool] = {}
+        """For each model whose weights are there, whether they are views of files."""
 
     def load(self, skeleton: Skeleton, growth: int, token: CancelToken, on_fraction: OnFraction) -> None:
         """Bind the skeleton to its files; see `WeightMemory.load`."""
-        sources = skeleton.read()
-        tensors = []
-        for index, (weight, source) in enumerate(zip(skeleton.weights, sources, strict=True)):
-            token.raise_if_cancelled()
-            tensors.append(source.to(self._device, weight.dtype))
-            on_fraction(index / len(sources))
-        skeleton.bind(tensors, self._device)
+        if skeleton not in self._mapped:
+            sources, tensors = skeleton.read(), []
+            for index, (weight, source) in enumerate(zip(skeleton.weights, sources, strict=True)):
+                token.raise_if_cancelled()
+                tensors.append(source.to(self._device, weight.dtype))
+                on_fraction(index / len(sources))
+            skeleton.bind(tensors, self._device)
+            self._mapped[skeleton] = all(one is other for one, other in zip(sources, tensors, strict=True))
         skeleton.is_present = _always
 
     def evict(self, skeleton: Skeleton) -> None:
-        """Let go of the files."""
-        skeleton.unbind()
+        """Let go of a model's weights, unless they are views of files."""
+        skeleton.is_present = _never
+        if not self._mapped[skeleton]:
+            self._unbind(skeleton)
 
     def release(self) -> None:
-        """Do nothing: there is nothing that `evict` leaves."""
+        """Let go of the files of evicted models."""
+        for skeleton in [one for one in self._mapped if not one.is_present()]:
+            self._unbind(skeleton)
+
+    def _unbind(self, skeleton: Skeleton) -> None:
+        del self._mapped[skeleton]
+        skeleton.unbind()
 
 
 @dataclass(slots=True)
@@ -199,3 +214,7 @@ def _chunks(target: torch.Tensor, source: torch.Tensor) -> Iterator[tuple[torch.
 
 def _always() -> bool:
     return True
+
+
+def _never() -> bool:
+    return False
