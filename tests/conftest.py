@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from core.paths import HOME_VARIABLE, DataFolders
 
 CACHE_VARIABLE = "AI_CODEGEN_TEST_HOME"
 """Names the folder where the starter set is kept between test runs."""
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes under test, also where the test run itself was started in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
