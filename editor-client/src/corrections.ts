@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 
 import { follow, type LineSpan } from "./insertion";
-import { LANGUAGE } from "./editorContext";
+import { DOCUMENTS } from "./editorContext";
 import { dedent } from "./text";
 
 /** Accepted code in a document. */
@@ -29,7 +29,7 @@ export class Corrections implements vscode.CodeLensProvider, vscode.Disposable {
 
   constructor() {
     this.#subscriptions = [
-      vscode.languages.registerCodeLensProvider({ language: LANGUAGE }, this),
+      vscode.languages.registerCodeLensProvider(DOCUMENTS, this),
       vscode.workspace.onDidChangeTextDocument((event) => {
         this.#onChange(event);
       }),

@@ -4,13 +4,20 @@ import * as vscode from "vscode";
 
 import type { CodeContext } from "./panelMessages";
 import type { DocumentVersion, Position, Range } from "./protocol";
+import { TASK_SCHEME } from "./taskDocument";
 
 export const LANGUAGE = "python";
+
+/** What the server is told of: code that a person works on, but not our own previews. */
+export const DOCUMENTS = ["file", "untitled", "vscode-notebook-cell", "vscode-vfs", TASK_SCHEME].map((scheme) => ({
+  scheme,
+  language: LANGUAGE,
+}));
 
 /** The Python editor that the person works in, or worked in last. */
 export function pythonEditor(): vscode.TextEditor | undefined {
   const editor = vscode.window.activeTextEditor;
-  return editor?.document.languageId === LANGUAGE ? editor : undefined;
+  return editor && vscode.languages.match(DOCUMENTS, editor.document) > 0 ? editor : undefined;
 }
 
 export function documentVersion(document: vscode.TextDocument): DocumentVersion {

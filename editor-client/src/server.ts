@@ -14,6 +14,7 @@ import {
 } from "vscode-languageclient/node";
 
 import type { Backend } from "./backend";
+import { DOCUMENTS } from "./editorContext";
 import { NotSetUp } from "./errors";
 import { RestartPolicy } from "./restartPolicy";
 import { readSettings, SECTION } from "./settings";
@@ -138,7 +139,7 @@ export class LanguageServer implements vscode.Disposable {
 
   #newClient(interpreter: string): LanguageClient {
     const client = new LanguageClient(SECTION, "AI CodeGen Assistant", this.#serverOptions(interpreter), {
-      documentSelector: [{ language: "python" }],
+      documentSelector: DOCUMENTS,
       outputChannel: this.#log,
       middleware: this.#middleware,
       errorHandler: this.#errorHandler(),

@@ -31,8 +31,9 @@ export class StatusBar implements vscode.Disposable {
     this.#item.name = "AI CodeGen Assistant";
     this.#item.command = "aiAssistant.showStatus";
     this.#subscriptions = [
-      server.onDidChangeState(() => {
-        this.#status = undefined;
+      server.onDidChangeState((state) => {
+        // A running server may have announced its first status already.
+        this.#status = state === "running" ? this.#status : undefined;
         this.#draw();
       }),
       server.onDidChangeStatus((status) => {

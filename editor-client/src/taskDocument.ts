@@ -2,6 +2,9 @@
 
 import type { TaskDetails } from "./protocol";
 
+/** Addresses of these documents: `ai-codegen-task:/<id>.py`. */
+export const TASK_SCHEME = "ai-codegen-task";
+
 const TITLE = "# Task: ";
 const CONTINUED = "#       ";
 const TESTS = "# --- Tests ---";

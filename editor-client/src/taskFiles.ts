@@ -4,11 +4,9 @@ import * as vscode from "vscode";
 
 import type { Assistant } from "./assistant";
 import { describeFailure } from "./errors";
-import { parseTask, renderTask } from "./taskDocument";
+import { parseTask, renderTask, TASK_SCHEME } from "./taskDocument";
 
-export const TASK_SCHEME = "ai-codegen-task";
-
-/** Serves documents `ai-codegen-task:/<id>.py`. */
+/** Serves the documents of tasks. */
 export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
   readonly #assistant: Assistant;
   readonly #changed = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
