@@ -94,6 +94,10 @@ def _show_unknown(result: Generation, notes: Console) -> None:
 @show.register
 def _(result: Taught, to: Consoles) -> None:
     to.out.print(Text(f"Taught as {result.task_id}: it is stored for good and found by the next request."))
+    if result.verified:
+        to.out.print(Text("Its tests have passed."))
+    if result.note:
+        to.notes.print(Text(result.note))
     if result.similar:
         table = texts.table(
             to.notes, "similarity", "task", "description", title="Similar tasks that were there already"

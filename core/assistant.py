@@ -17,6 +17,7 @@ from core.context import RequestContext
 from core.conversation.explainer import Explainer
 from core.conversation.history import History
 from core.engine.retrieval import Retrieval, Shelf
+from core.errors import StorageFailed
 from core.generation import grounding
 from core.generation.generator import Generator
 from core.generation.grounding import Grounding
@@ -214,13 +215,26 @@ def _read(shelf: Shelf, request: AskRequest, context: RequestContext) -> Reading
     """Embed the query once; route and look it up with that vector."""
     started = time.perf_counter()
     vector = shelf.embedder.embed([request.query])[0]
-    route = shelf.router.route(request.query, vector, has_selection=request.selection is not None)
+    route = shelf.router.route(
+        request.query, vector, has_selection=request.selection is not None, feedback=shelf.knowledge.feedback
+    )
     if request.intent is not None:
-        route = replace(route, intent=request.intent, sure=True, reason="chosen by you")
+        route = _overrule(shelf, route, request.query, vector, request.intent)
     routed = time.perf_counter()
     found = _ground(shelf, request.query, vector, request.language, context)
     done = time.perf_counter()
     return Reading(route, (routed - started) * 1000, found, (done - routed) * 1000)
+
+
+def _overrule(shelf: Shelf, route: RouteChoice, query: str, vector: Vectors, chosen: Intent) -> RouteChoice:
+    """Take the route that the person has chosen, and learn from it if it was not clear by itself."""
+    reason = "chosen by you"
+    if route.intent is not chosen or not route.sure:
+        try:
+            shelf.knowledge.overrule(query, vector, chosen)
+        except StorageFailed as error:
+            reason += f" this time; it could not be remembered: {error.message}"
+    return replace(route, intent=chosen, sure=True, reason=reason)
 
 
 def _look_up(shelf: Shelf, prompt: str, language: str, context: RequestContext) -> Grounding:

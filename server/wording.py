@@ -53,6 +53,8 @@ def remarks(generation: Generation) -> str | None:
 def taught(description: str, result: Taught) -> str:
     """Say what was learnt."""
     text = f"Learnt: “{_short(description)}” (task {result.task_id})."
+    if result.note:
+        text += f" {result.note}"
     if result.similar:
         text += f" Similar: “{_short(result.similar[0].description)}”."
     return text

@@ -27,6 +27,7 @@ from core.knowledge.thresholds import Thresholds, for_store
 from core.messages import (
     Exported,
     Imported,
+    Intent,
     KnowledgeInfo,
     Origin,
     TaskDetails,
@@ -37,6 +38,7 @@ from core.messages import (
     UpdateTaskRequest,
 )
 from core.models.interface import OnPhase
+from core.routing.feedback import Feedback, Overrule
 
 _SIMILAR_TASKS = 3
 _REEMBED_BATCH = 32
@@ -67,6 +69,7 @@ class KnowledgeBase:
         if rows.ids:
             self._table.put(rows)
         self._calibration = _calibration(self._journal, embedder)
+        self._feedback = Feedback(self._journal.overrules(embedder.fingerprint))
         self._keeper = IndexKeeper(
             journal=self._journal.path,
             root=folder / "index",
@@ -229,6 +232,35 @@ class KnowledgeBase:
         self._on_change()
         return self.get(task_id)
 
+    # --- routes ---------------------------------------------------------------------------
+
+    @property
+    def feedback(self) -> Feedback:
+        """What people have said about wrong routes."""
+        return self._feedback
+
+    def overrule(self, query: str, vector: Vectors, intent: Intent) -> None:
+        """Keep which intent a person has chosen for a query; durable when this returns.
+
+        Raises:
+            StorageFailed: It could not be made durable.
+        """
+        with self._lock:
+            overrule = Overrule(query=query.strip(), intent=intent, vector=vector)
+            self._journal.put_overrule(overrule, self._embedder.fingerprint)
+            self._read_feedback()
+
+    def withdraw(self, query: str) -> None:
+        """Forget which intent a person has chosen for a query.
+
+        Raises:
+            NotFound: None was chosen for these words.
+        """
+        with self._lock:
+            if not self._journal.remove_overrule(query.strip()):
+                raise NotFound(f"No intent has been chosen for {query.strip()!r}.")
+            self._read_feedback()
+
     # --- the library ----------------------------------------------------------------------
 
     def get(self, task_id: str) -> TaskDetails:
@@ -325,8 +357,21 @@ class KnowledgeBase:
         )
         self._keeper.note([task.id for task in tasks])
 
+    def _read_feedback(self) -> None:
+        self._feedback = Feedback(self._journal.overrules(self._embedder.fingerprint))
+
+    def _reembed_overrules(self) -> None:
+        with self._lock:
+            stale = self._journal.unembedded_overrules(self._embedder.fingerprint)
+        vectors = self._embedder.embed(stale)
+        with self._lock:
+            for query, vector in zip(stale, vectors, strict=True):
+                self._journal.reembed_overrule(query, vector, self._embedder.fingerprint)
+            self._read_feedback()
+
     def _reembed(self) -> None:
-        """Embed tasks again that another model has embedded, what was taught last first."""
+        """Embed again what another model has embedded: of the tasks, what was taught last first."""
+        self._reembed_overrules()
         with self._lock:
             stale = self._journal.unembedded(self._embedder.fingerprint)
         while stale and not self._closing:

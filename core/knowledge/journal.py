@@ -1,7 +1,8 @@
 """The journal of solved tasks: an SQLite file, the one place where knowledge is durable.
 
-Every change is on disk before the method that made it returns. Nothing is ever removed: an
-earlier form of a task is kept as a version, and a forgotten task keeps its row.
+Every change is on disk before the method that made it returns. No task is ever removed: an
+earlier form of a task is kept as a version, and a forgotten task keeps its row. A person's
+choices of intents are kept beside the tasks.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from core.knowledge.calibration import Calibration
 from core.knowledge.embedder import Vectors
 from core.knowledge.exact import Rows
 from core.knowledge.task import Task, now
-from core.messages import Origin
+from core.messages import Intent, Origin
+from core.routing.feedback import Overrule
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x41434741
 """Marks the file as ours, so that another SQLite database is never taken for a journal."""
 
@@ -54,6 +56,18 @@ CREATE TABLE version (
     PRIMARY KEY (task_id, sequence)
 ) STRICT;
 """
+
+_OVERRULES = """
+CREATE TABLE overrule (
+    query TEXT PRIMARY KEY,
+    intent TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    embedder TEXT NOT NULL,
+    chosen_at TEXT NOT NULL
+) STRICT
+"""
+_MIGRATIONS = {1: _OVERRULES}
+"""Per version of the schema: what makes the next one of it."""
 
 _CALIBRATION = """
 CREATE TABLE IF NOT EXISTS calibration (
@@ -177,6 +191,15 @@ class Journal:
         found = self._rows("SELECT unrelated, related FROM calibration WHERE embedder = ?", [embedder])
         return Calibration(unrelated=found[0][0], related=found[0][1]) if found else None
 
+    def overrules(self, embedder: str) -> list[Overrule]:
+        """Return a person's choices of intents that have a vector of `embedder`, the latest last."""
+        rows = self._rows("SELECT query, intent, vector FROM overrule WHERE embedder = ? ORDER BY rowid", [embedder])
+        return [Overrule(query=row[0], intent=Intent(row[1]), vector=np.frombuffer(row[2], np.float32)) for row in rows]
+
+    def unembedded_overrules(self, embedder: str) -> list[str]:
+        """Return the queries of choices whose vector is of another embedder."""
+        return [row[0] for row in self._rows("SELECT query FROM overrule WHERE embedder != ?", [embedder])]
+
     # --- writing --------------------------------------------------------------------------
 
     def put(self, tasks: Iterable[tuple[Task, Vectors]], embedder: str) -> list[int]:
@@ -215,6 +238,26 @@ class Journal:
                 [embedder, calibration.unrelated, calibration.related],
             )
 
+    def put_overrule(self, overrule: Overrule, embedder: str) -> None:
+        """Store a person's choice of an intent, in the place of an earlier one for the same query."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO overrule VALUES (?, ?, ?, ?, ?)",
+                [overrule.query, overrule.intent.value, _blob(overrule.vector), embedder, now()],
+            )
+
+    def reembed_overrule(self, query: str, vector: Vectors, embedder: str) -> None:
+        """Replace the vector of another embedder; a choice that was withdrawn stays so."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE overrule SET vector = ?, embedder = ? WHERE query = ?", [_blob(vector), embedder, query]
+            )
+
+    def remove_overrule(self, query: str) -> bool:
+        """Remove a choice for good; return whether there was one."""
+        with self._transaction() as database:
+            return database.execute("DELETE FROM overrule WHERE query = ?", [query]).rowcount > 0
+
     def set_forgotten(self, task_id: str, *, forgotten: bool) -> int:
         """Mark a task as forgotten, or bring it back; on disk when this returns.
 
@@ -247,13 +290,21 @@ class Journal:
                 f"{self.path} was written by a newer version (schema {version}, this one reads {SCHEMA_VERSION}). "
                 "Update with: pip install --upgrade ai-codegen-assistant"
             )
+        if version < SCHEMA_VERSION:
+            self._migrate(version)
         database.execute(_CALIBRATION)  # can be measured again, so it is no part of the versioned schema
 
     def _create(self) -> None:
         with self._transaction() as database:
-            for statement in _SCHEMA.split(";")[:-1]:
+            for statement in [*_SCHEMA.split(";")[:-1], *_MIGRATIONS.values()]:
                 database.execute(statement)
             database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _migrate(self, version: int) -> None:
+        with self._transaction() as database:
+            for older in range(version, SCHEMA_VERSION):
+                database.execute(_MIGRATIONS[older])
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
@@ -338,7 +389,7 @@ def _put(database: sqlite3.Connection, task: Task, vector: Vectors, embedder: st
             task.language,
             task.origin.value,
             json.dumps(task.metadata),
-            np.ascontiguousarray(vector, np.float32).tobytes(),
+            _blob(vector),
             embedder,
             task.created_at or stamp,
             task.updated_at or stamp,
@@ -347,6 +398,10 @@ def _put(database: sqlite3.Connection, task: Task, vector: Vectors, embedder: st
         ],
     )
     return sequence
+
+
+def _blob(vector: Vectors) -> bytes:
+    return np.ascontiguousarray(vector, np.float32).tobytes()
 
 
 def _next_sequence(database: sqlite3.Connection) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from core.knowledge.embedder import Embedder, Vectors
 from core.messages import Intent, RouteChoice
+from core.routing.feedback import Feedback, Overrule
 from core.routing.form import Form, read_form
 from core.routing.routes import Route
 
@@ -30,6 +31,8 @@ _STATEMENT_SHORT, _STATEMENT_LONG = 0.06, 0.15
 _SHORT, _LONG = 6, 15
 """Words. A short command may ask for anything, but nobody wants a paragraph without a question explained."""
 _SELECTION = 0.05
+_CHOSEN = 0.5
+"""Speaks for what a person has chosen for nearly the same query, and as much against the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +51,21 @@ class Router:
         means = {route.intent: embedder.embed(route.utterances).mean(axis=0) for route in routes}
         self._prototypes = {intent: _unit(mean) for intent, mean in means.items()}
 
-    def route(self, query: str, vector: Vectors, *, has_selection: bool) -> RouteChoice:
+    def route(
+        self, query: str, vector: Vectors, *, has_selection: bool, feedback: Feedback | None = None
+    ) -> RouteChoice:
         """Return the intent with the higher score; scores are cosines plus what the form adds.
 
         Args:
             query: The words of the query.
             vector: Its embedding: shape (dimension,), unit length.
             has_selection: Whether code is selected in the editor.
+            feedback: What a person has chosen for earlier queries.
         """
         evidence = _weigh(read_form(query), has_selection=has_selection)
+        chosen = feedback.nearest(query, vector) if feedback is not None else None
+        if chosen is not None:
+            evidence += _recall(chosen)
         cosines = {intent: float(prototype @ vector) for intent, prototype in self._prototypes.items()}
         scores = {intent: _clamp(cosines[intent] + _sum(evidence, intent)) for intent in Intent}
         winner, other = sorted(Intent, key=lambda intent: -scores[intent])
@@ -91,6 +100,11 @@ def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
     return found
 
 
+def _recall(chosen: Overrule) -> list[_Evidence]:
+    words = f"you have chosen {chosen.intent.value} for “{chosen.query}”"
+    return [_Evidence(intent, _CHOSEN if intent is chosen.intent else -_CHOSEN, words) for intent in Intent]
+
+
 def _statement_weight(words: int) -> float:
     length = min(1.0, max(0.0, (words - _SHORT) / (_LONG - _SHORT)))
     return _STATEMENT_SHORT + length * (_STATEMENT_LONG - _STATEMENT_SHORT)
@@ -102,7 +116,7 @@ def _sum(evidence: Sequence[_Evidence], intent: Intent) -> float:
 
 def _reason(winner: Intent, cosines: dict[Intent, float], evidence: Sequence[_Evidence]) -> str:
     compared = ", ".join(f"{intent.value} {cosine:.2f}" for intent, cosine in cosines.items())
-    speaking = [f"{one.words} ({one.intent.value} +{one.weight:.2f})" for one in evidence]
+    speaking = [f"{one.words} ({one.intent.value} {one.weight:+.2f})" for one in evidence]
     return "; ".join([f"taken as {winner.value}: meaning {compared}", *speaking])
 
 

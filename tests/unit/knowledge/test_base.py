@@ -9,7 +9,7 @@ from fakes.word_embedder import WordEmbedder
 from core.errors import InvalidParams, NotFound, RejectedTask, StorageFailed
 from core.knowledge.base import KnowledgeBase
 from core.knowledge.task import Match, Task
-from core.messages import Origin, TasksRequest, Taught, TeachRequest, UpdateTaskRequest
+from core.messages import Intent, Origin, TasksRequest, Taught, TeachRequest, UpdateTaskRequest
 
 ADD = "def add(a, b):\n    return a + b"
 
@@ -209,3 +209,20 @@ def test_unusual_text_comes_back_as_it_was(store: Store, text: str) -> None:
     task_id = store.teach(text, f"NAME = {text!r}\n").task_id
     assert store.base.get(task_id).description == text
     assert store.search(text)[0].task.id == task_id
+
+
+def test_a_choice_of_intent_survives_a_restart_and_another_model_and_can_be_withdrawn(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    vector = store.embedder.embed(["sort it"])[0]
+    store.base.overrule(" sort it ", vector, Intent.GENERATE)
+    store.base.overrule("sort it", vector, Intent.EXPLAIN)
+    store.base.close()
+    store = Store(tmp_path, "words-2")
+    assert store.base.settle(60)
+    (overrule,) = store.base.feedback.overrules
+    assert (overrule.query, overrule.intent) == ("sort it", Intent.EXPLAIN)
+    store.base.withdraw("sort it")
+    assert store.base.feedback.overrules == ()
+    with pytest.raises(NotFound, match="sort it"):
+        store.base.withdraw("sort it")
+    store.base.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from core.errors import NotFound, StorageFailed
 from core.knowledge.embedder import Vectors
 from core.knowledge.journal import Journal, read_rows
 from core.knowledge.task import Task
-from core.messages import Origin
+from core.messages import Intent, Origin
+from core.routing.feedback import Overrule
 
 VECTOR: Vectors = np.asarray([1, 0, 0, 0], np.float32)
 
@@ -141,3 +143,17 @@ def test_a_full_disk_stores_nothing_and_the_journal_goes_on(path: Path) -> None:
     assert journal.count() == 1
     journal.put([(task("two"), VECTOR)], "model")
     assert journal.count() == 2
+
+
+def test_a_journal_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    journal = Journal(path)
+    journal.put([(task("one"), VECTOR)], "model")
+    journal.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE overrule")
+        database.execute("PRAGMA user_version = 1")
+    journal = Journal(path)
+    journal.put_overrule(Overrule(query="sort it", intent=Intent.EXPLAIN, vector=VECTOR), "model")
+    assert [one.id for one in journal.newest(None, 5)] == ["one"]
+    assert [one.query for one in journal.overrules("model")] == ["sort it"]
+    journal.close()
