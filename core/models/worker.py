@@ -132,12 +132,16 @@ class _Resident:
     """When it last ran, in seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Running:
     """The job on the model thread, and the flag that stops it."""
 
     entry: _Entry
     token: CancelToken
+    loading: bool = True
+    """Whether it has not begun yet, for want of its model."""
+    answered: bool = False
+    """Whether its waiter was told that it is cancelled before a stage of the load had ended."""
 
 
 class ModelWorker:
@@ -270,6 +274,15 @@ class ModelWorker:
         if self._running and self._running.entry.job.background and not arrived.job.background:
             self._running.token.cancel()
 
+    def _cancel(self, running: _Running) -> None:
+        """Stop a job; one that waits for its model is answered at once, though a stage of the load may go on."""
+        running.token.cancel()
+        with self._changed:
+            early = running.loading and running is self._running and not running.answered
+            running.answered |= early
+        if early:
+            running.entry.future.set_exception(Cancelled())
+
     def _drop(self, ticket: int) -> None:
         """Answer a job that was cancelled while it waited."""
         with self._changed:
@@ -316,13 +329,14 @@ class ModelWorker:
         """Run one job and answer it, or put it back if it gave way."""
         running = self._running
         assert running is not None
-        entry.job.token.on_cancel(running.token.cancel)
         try:
             if not entry.future.running() and not entry.future.set_running_or_notify_cancel():
                 return
+            entry.job.token.on_cancel(lambda: self._cancel(running))
             result = self._do(entry, running.token)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the waiter
-            self._answer_failure(entry, error)
+            if not self._end_loading():
+                self._answer_failure(entry, error)
         else:
             entry.future.set_result(result)
         finally:
@@ -347,10 +361,19 @@ class ModelWorker:
         self._keep_alive = entry.job.keep_alive
         token.raise_if_cancelled()
         resident = self._ensure_ready(entry, token)
+        if self._end_loading():
+            raise Cancelled
         ready = time.monotonic()
         times = JobTimes(queue=1000 * (started - entry.waiting.since), swap=1000 * (ready - started))
         with self._lend(entry.key, resident, token) as runner:
             return entry.job.run(runner, times)
+
+    def _end_loading(self) -> bool:
+        """Note that the job has its model, or never will; True if its waiter has been answered already."""
+        with self._changed:
+            assert self._running is not None
+            self._running.loading = False
+            return self._running.answered
 
     @contextmanager
     def _lend(self, key: ModelKey, resident: _Resident, token: CancelToken) -> Iterator[_LentRunner]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 from hypothesis import given
@@ -126,6 +127,18 @@ def test_no_model_starves_under_constant_load(models: list[str], work: float) ->
     run = simulate([*endless, *others], work=work, load=0.5)
     first = min(run.started[one.ticket] for one in others)
     assert first <= MAX_WAIT + 0.5 + 2 * work + 1.0
+
+
+@given(st.floats(0.5, 2.0), st.floats(0.05, 2.0))
+def test_two_streams_that_never_end_are_served_in_turn(work: float, load: float) -> None:
+    """Explaining and generating under more load than there is time for: neither waits long for its turn."""
+    streams = [job(2 * i + n, model, since=i * work) for i in range(60) for n, model in enumerate("ab")]
+    run = simulate(streams, work=work, load=load)
+    last_arrival = max(one.since for one in streams)
+    for model in "ab":
+        served = sorted(run.started[one.ticket] for one in run.order if one.model == model)
+        gaps = [later - earlier for earlier, later in itertools.pairwise(served) if earlier < last_arrival]
+        assert max([served[0], *gaps]) <= MAX_WAIT + 2 * (work + load) + 1e-6
 
 
 @given(JOBS, WORK)

@@ -44,6 +44,8 @@ class ScriptedBackend:
     free: int = 100 * GIB
     failures: list[BaseException] = field(default_factory=list)
     hold: threading.Event | None = None
+    deaf: bool = False
+    """Whether a load that is held does not look at its token."""
     loading: threading.Event = field(default_factory=threading.Event)
     runners: dict[str, FakeRunner] = field(default_factory=dict)
     history: list[str] = field(default_factory=list)
@@ -62,7 +64,8 @@ class ScriptedBackend:
         on_progress("reading", 0.5)
         self.loading.set()
         while self.hold and not self.hold.wait(0.01):
-            token.raise_if_cancelled()
+            if not self.deaf:
+                token.raise_if_cancelled()
         token.raise_if_cancelled()
         if self.failures:
             self.history.append(f"fail {Path(name).name}")
@@ -344,9 +347,23 @@ def test_load_can_be_cancelled_and_the_next_job_loads(bench: Bench) -> None:
     token.cancel()
     with pytest.raises(Cancelled):
         future.result(TIMEOUT)
-    assert bench.worker.snapshot().models[0].state is ModelState.EVICTED
     bench.backend.hold = None
     assert bench.do() is not None
+    assert ("one", ModelState.EVICTED) in bench.states
+
+
+def test_cancelled_load_is_answered_at_once_though_a_stage_of_it_goes_on(bench: Bench) -> None:
+    bench.backend.hold, bench.backend.deaf = threading.Event(), True
+    token = CancelToken()
+    future = bench.worker.submit(bench.job(token=token))
+    assert bench.backend.loading.wait(TIMEOUT)
+    token.cancel()
+    with pytest.raises(Cancelled):
+        future.result(TIMEOUT)
+    following = bench.worker.submit(bench.job(run=lambda _, __: "next"))
+    assert not following.done()
+    bench.backend.hold.set()
+    assert following.result(TIMEOUT) == "next"
 
 
 def test_running_answer_stops_when_cancelled_and_the_slot_is_free(bench: Bench) -> None:
