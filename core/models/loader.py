@@ -14,14 +14,15 @@ from pathlib import Path
 import psutil
 import torch
 import transformers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from core.cancellation import CancelToken
 from core.errors import OutOfMemory
+from core.models.causal_model import TransformersModel
 from core.models.copying import StreamCopier
 from core.models.master import PinnedMasters
 from core.models.placement import DeviceMemory, Placement
-from core.models.runner import TransformersRunner
+from core.models.runner import Runner
 from core.models.skeleton import Skeleton
 from core.models.swap import ArenaMemory, OnFraction, SeparateMemory, WeightMemory
 from core.models.weights import Stamp, damaged, stamp
@@ -44,7 +45,7 @@ class LoadedModel:
     """A model in memory."""
 
     skeleton: Skeleton
-    runner: TransformersRunner
+    runner: Runner
     bytes: int
     evict: Callable[[], None]
 
@@ -54,7 +55,7 @@ class _Kept:
     """What stays of a model when its weights leave."""
 
     skeleton: Skeleton
-    runner: TransformersRunner
+    runner: Runner
     files: Stamp
 
 
@@ -110,6 +111,9 @@ class TorchBackend:
         """Give back what is held for models that are not in use."""
         for memory in self._memories.values():
             memory.release()
+        for kept in self._kept.values():
+            if not kept.skeleton.is_present():
+                kept.runner.release()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -129,7 +133,8 @@ class TorchBackend:
             on_progress("building the model", _MODEL_START)
             skeleton = Skeleton(name, folder, _DTYPES[placement.precision])
             token.raise_if_cancelled()
-            self._kept[key] = _Kept(skeleton, TransformersRunner(name, skeleton.model, tokenizer), files)
+            runner = Runner(name, TransformersModel(skeleton.model), tokenizer, _end_tokens(skeleton.model))
+            self._kept[key] = _Kept(skeleton, runner, files)
         return self._kept[key]
 
     def _memory(self, device: Device) -> WeightMemory:
@@ -215,6 +220,12 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise damaged(file, f"gives a {type(tokenizer).__name__}, which is not a fast tokenizer")
     return tokenizer
+
+
+def _end_tokens(model: PreTrainedModel) -> set[int]:
+    """Return every token that the model's makers say ends a reply."""
+    named = (model.generation_config.eos_token_id, model.config.eos_token_id)
+    return {token for one in named if one is not None for token in (one if isinstance(one, list) else [one])}
 
 
 def _first_line(error: object) -> str:

@@ -1,4 +1,4 @@
-"""Prefill and decode over a transformers model.
+"""Prefill and decode.
 
 Runs on the thread that made the runner, and nowhere else.
 """
@@ -6,21 +6,21 @@ Runs on the thread that made the runner, and nowhere else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from core.cancellation import CancelToken
 from core.errors import AssistantError, ContextTooLong, ModelFailed, OutOfMemory
+from core.models.causal_model import CausalModel
 from core.models.chat import ChatEncoder
 from core.models.interface import ChatMessage, SamplingParams, TokenChunk
+from core.models.prompt_lookup import DraftLength, PromptLookup
 from core.models.sampling import Sampler
 from core.models.streaming import Detokenizer, StopStrings
 
-PREFILL_CHUNK = 256
-"""Tokens between two looks at the cancel token while the prompt is read."""
 _DECODE_CONTEXT = 8
 """Tokens of the prompt's end that the first token of the reply is decoded after."""
 
@@ -44,21 +44,37 @@ class _ReplyText:
         return self._stops.push(self._detokenizer.flush()) + self._stops.flush()
 
 
-class TransformersRunner:
-    """A loaded model and its tokenizer; implements `ModelRunner`."""
+class Runner:
+    """A loaded model and its tokenizer; implements `ModelRunner`.
 
-    def __init__(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    What the model has read stays known: a prompt that starts like the text before, as the next turn
+    of a conversation does, is read only from where it differs.
+    """
+
+    def __init__(
+        self, name: str, model: CausalModel, tokenizer: PreTrainedTokenizerFast, end_tokens: Iterable[int]
+    ) -> None:
+        """Pair a model with its tokenizer.
+
+        Args:
+            name: The model's name for people.
+            model: What computes.
+            tokenizer: The model's.
+            end_tokens: Tokens that end a reply, beside those of the tokenizer and its chat template.
+        """
         self.name = name
         self._model = model
         self._tokenizer = tokenizer
         self._chat = ChatEncoder(tokenizer)
-        self._end_tokens = _end_tokens(model, tokenizer) | self._chat.end_tokens()
+        self._end_tokens = {*end_tokens, *_as_list(tokenizer.eos_token_id), *self._chat.end_tokens()}
         self._thread = threading.get_ident()
+        self._read: list[int] = []
+        """The tokens whose keys and values the model holds."""
 
     @property
     def context_length(self) -> int:
         """Longest prompt plus reply, in tokens."""
-        return int(self._model.config.max_position_embeddings)
+        return self._model.context_length
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of plain text, without special tokens."""
@@ -89,39 +105,68 @@ class TransformersRunner:
                 return
             yield TokenChunk(text=new)
 
-    def _tokens(self, prompt: Sequence[int], params: SamplingParams, token: CancelToken) -> Iterator[int]:
-        """Yield the tokens of a reply, without end; the caller decides when it is complete."""
-        device = self._model.device
-        sampler = Sampler(params, prompt, device)
-        cache = DynamicCache(config=self._model.config)
-        logits = self._prefill(prompt, cache, token)
-        while True:
-            with self._guarded(len(prompt)):
-                number = sampler.choose(logits)
-            yield number
-            token.raise_if_cancelled()
-            logits = self._forward([number], cache, len(prompt))
+    def release(self) -> None:
+        """Forget what was read, and give the memory of its keys and values back."""
+        self._read.clear()
+        self._model.release()
 
-    def _prefill(self, prompt: Sequence[int], cache: DynamicCache, token: CancelToken) -> torch.Tensor:
-        """Read the prompt in chunks; returns the logits after its last token."""
+    def _tokens(self, prompt: Sequence[int], params: SamplingParams, token: CancelToken) -> Iterator[int]:
+        """Yield the tokens of a reply, without end; the caller decides when it is complete.
+
+        Tokens that are probably copied from the text so far are read together with the last one.
+        Each is chosen all the same, from the logits after those before it; what was read after the
+        first that is chosen otherwise is forgotten.
+        """
+        sampler = Sampler(params, prompt, self._model.device)
+        lookup, draft_length = PromptLookup(prompt), DraftLength()
+        logits = self._prefill(prompt, token)
+        draft: list[int] = []
+        left = params.max_tokens
+        while True:
+            accepted = 0
+            for row in logits:
+                with self._guarded(len(prompt)):
+                    number = sampler.choose(row)
+                left -= 1
+                yield number
+                token.raise_if_cancelled()
+                lookup.push(number)
+                if accepted == len(draft) or number != draft[accepted]:
+                    break
+                accepted += 1
+            if accepted < len(draft):
+                self._keep(len(self._read) - len(draft) + accepted)
+            draft_length.learn(len(draft), accepted)
+            draft = lookup.draft(max(0, min(draft_length.count, left - 1)))
+            logits = self._forward([number, *draft], token, len(prompt), last=len(draft) + 1)
+
+    def _prefill(self, prompt: Sequence[int], token: CancelToken) -> torch.Tensor:
+        """Read what is new of a prompt, in chunks; returns the logits after its last token."""
+        known = self._read[: self._model.length]
+        self._keep(min(_common_length(known, prompt), len(prompt) - 1))
         logits = torch.empty(0)
-        for start in range(0, len(prompt), PREFILL_CHUNK):
+        for start in range(len(self._read), len(prompt), self._model.prefill_chunk):
             token.raise_if_cancelled()
-            logits = self._forward(prompt[start : start + PREFILL_CHUNK], cache, len(prompt))
+            logits = self._forward(prompt[start : start + self._model.prefill_chunk], token, len(prompt))
         token.raise_if_cancelled()
         return logits
 
-    def _forward(self, tokens: Sequence[int], cache: DynamicCache, prompt_length: int) -> torch.Tensor:
-        """Run the model on tokens that follow those in the cache.
+    def _keep(self, length: int) -> None:
+        """Forget what was read after the first `length` tokens."""
+        with self._guarded(length):
+            self._model.truncate(length)
+        del self._read[length:]
+
+    def _forward(self, tokens: Sequence[int], token: CancelToken, prompt_length: int, *, last: int = 1) -> torch.Tensor:
+        """Read tokens.
 
         Returns:
-            Logits after the last token; shape (vocabulary,).
+            Logits after the last tokens; shape (last, vocabulary).
         """
         with self._guarded(prompt_length):
-            ids = torch.tensor([list(tokens)], device=self._model.device)
-            output = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            logits: torch.Tensor = output.logits[0, -1]
-            return logits
+            logits = self._model.forward(tokens, token, last=last)
+        self._read += tokens
+        return logits
 
     @contextmanager
     def _guarded(self, prompt_length: int) -> Iterator[None]:
@@ -166,12 +211,17 @@ class TransformersRunner:
         return self._tokenizer.backend_tokenizer.decode(list(tokens), skip_special_tokens=True)
 
 
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> set[int]:
-    """Return every token that its makers say ends a reply."""
-    ends: set[int] = set()
-    for named in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
-        ends.update(named if isinstance(named, (list, tuple)) else [named] if named is not None else [])
-    return ends
+def _as_list(tokens: int | Sequence[int] | None) -> list[int]:
+    """Return what configurations hold as one token, several or none."""
+    if tokens is None:
+        return []
+    return [tokens] if isinstance(tokens, int) else list(tokens)
+
+
+def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many tokens two texts have in common at their start."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
 def _first_line(error: BaseException) -> str:

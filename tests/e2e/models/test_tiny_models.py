@@ -13,17 +13,18 @@ from transformers import AutoModelForCausalLM
 
 from core.cancellation import CancelToken
 from core.errors import Cancelled, ContextTooLong, ModelDamaged, ModelFailed, OutOfMemory
+from core.models.causal_model import TransformersModel
 from core.models.interface import ChatMessage, SamplingParams
 from core.models.loader import TorchBackend
 from core.models.placement import Placement
-from core.models.runner import PREFILL_CHUNK, TransformersRunner
+from core.models.runner import Runner
 from core.models.weights import weigh
 from core.settings import Device, Precision
 
 pytestmark = pytest.mark.e2e
 
 
-def load(folder: Path, token: CancelToken | None = None) -> TransformersRunner:
+def load(folder: Path, token: CancelToken | None = None) -> Runner:
     placement = Placement(device=Device.CPU, precision=Precision.FLOAT32, bytes=0)
     weigh(folder)
     return TorchBackend().load("tiny", folder, placement, token or CancelToken(), lambda _, __: None).runner
@@ -40,7 +41,7 @@ def reference(folder: Path, prompt: list[int], count: int, **options: object) ->
     return output[0, len(prompt) :].tolist()
 
 
-def tokens(runner: TransformersRunner, prompt: list[int], count: int, **options: object) -> list[int]:
+def tokens(runner: Runner, prompt: list[int], count: int, **options: object) -> list[int]:
     """What our loop answers, token by token."""
     stream = runner._tokens(prompt, SamplingParams(max_tokens=count, **options), CancelToken())
     return [number for number, _ in zip(stream, range(count), strict=False)]
@@ -52,7 +53,7 @@ def prompt_of(length: int) -> list[int]:
 
 
 @pytest.mark.parametrize("architecture", ["llama", "phi3", "qwen2"])
-@pytest.mark.parametrize("length", [5, 46, 47, 48, 300, 2 * PREFILL_CHUNK + 3])
+@pytest.mark.parametrize("length", [5, 46, 47, 48, 300, 2 * TransformersModel.prefill_chunk + 3])
 def test_answers_like_generate_of_transformers(architecture: str, length: int, request: pytest.FixtureRequest) -> None:
     """Greedy tokens are the same, also past the sliding window and with a prompt read in several chunks."""
     folder = request.getfixturevalue(f"{architecture}_folder")
@@ -126,15 +127,15 @@ def test_cancel_stops_between_chunks_of_the_prompt(llama_folder: Path) -> None:
     token = CancelToken()
     forward, seen = runner._forward, []
 
-    def cancel_after_first(ids: list[int], *rest: object) -> torch.Tensor:
+    def cancel_after_first(ids: list[int], *rest: object, **options: object) -> torch.Tensor:
         seen.append(len(ids))
         token.cancel()
-        return forward(ids, *rest)
+        return forward(ids, *rest, **options)
 
     runner._forward = cancel_after_first
     with pytest.raises(Cancelled):
         list(runner.generate(prompt_of(1000), SamplingParams(max_tokens=10), token))
-    assert seen == [PREFILL_CHUNK]
+    assert seen == [TransformersModel.prefill_chunk]
 
 
 def test_cancel_stops_between_tokens_and_the_model_stays_usable(llama_folder: Path) -> None:
@@ -160,7 +161,7 @@ def test_failure_of_the_device_is_explained_and_the_model_stays_usable(
     def fail(*_: object) -> None:
         raise failure
 
-    hook = runner._model.register_forward_pre_hook(fail)
+    hook = runner._model._model.register_forward_pre_hook(fail)
     with pytest.raises(expected):
         list(runner.generate(prompt_of(10), SamplingParams(max_tokens=5), CancelToken()))
     hook.remove()
@@ -267,7 +268,7 @@ def test_cancelled_load_loads_nothing(llama_folder: Path) -> None:
 def test_weighs_what_is_loaded(qwen2_folder: Path, llama_folder: Path, phi3_folder: Path) -> None:
     """The size known before loading is that of the model in memory."""
     for folder in (qwen2_folder, llama_folder, phi3_folder):
-        model = load(folder)._model
+        model = load(folder)._model._model
         footprint = weigh(folder)
         assert footprint.parameters == sum(one.numel() for one in model.parameters())
         config = model.config
