@@ -26,7 +26,7 @@ from bench.figures import finish, median, percentile, show
 from bench.random_models import make_models
 from core.cancellation import CancelToken
 from core.errors import Cancelled
-from core.messages import Phase, Role
+from core.messages import Phase, PhaseName, Role
 from core.models.copying import HostCopier
 from core.models.interface import JobTimes, ModelJob, ModelRunner, SamplingParams
 from core.models.loader import TorchBackend
@@ -148,7 +148,12 @@ class Bench:
         if not isinstance(error, Cancelled):
             raise SystemExit(f"A cancelled job ended with {error!r} instead of the error for cancelled ones.")
         begun = threading.Event()
-        following = self._job(model, lambda _, __: begun.set(), CancelToken(), lambda _: begun.set())
+
+        def notice(phase: Phase) -> None:
+            if phase.name is PhaseName.LOADING:
+                begun.set()
+
+        following = self._job(model, lambda _, __: begun.set(), CancelToken(), notice)
         done = self._worker.submit(following)
         begun.wait(TIMEOUT)
         usable = time.perf_counter()

@@ -10,8 +10,9 @@ with its tokenizer, alternating with ours in the same run:
   loads, cancelled loads, loads whose copy fails, and unloads;
 - drift of the process's memory over swaps.
 
-The arena, in which a GPU's models take turns, is emulated in RAM with room for one and a tenth
-of the larger model. Without it (as on every CPU) the weights are the files in the page cache.
+The arena, in which a GPU's models take turns, is emulated in RAM with room for one and a tenth of
+the larger model. Without it (as on every CPU) the weights are the files in the page cache, which stay
+mapped while their model is not in use, for as long as the system has room for them.
 """
 
 from __future__ import annotations
