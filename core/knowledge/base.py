@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ _OTHER_OWNER_PATIENCE = 5.0
 """Seconds to wait for a process that is just ending."""
 _CANDIDATES = 50
 """Tasks nearest in meaning that are looked at more closely."""
+_FARTHEST = 400
+"""Tasks up to which the index is asked; for more of them exact search is as fast."""
 
 
 class KnowledgeBase:
@@ -317,13 +320,16 @@ class KnowledgeBase:
     ) -> list[tuple[Task, float]]:
         """Return the tasks nearest in meaning, by the index where it can tell, else by exact search.
 
-        The index knows nothing of languages and origins: what it finds is filtered, and if
+        The index knows nothing of languages and origins, so it is asked for as many more as
+        there are others, and what it finds is filtered. Where that would be too many, or if
         too little is left to judge a match against its crowd, exact search looks at all.
         """
         wanted = max(limit, _CANDIDATES)
-        ids = self._keeper.candidates(vector, wanted)
+        fitting = self._table.count(language=language, origin=origin)
+        reach = math.ceil(wanted * len(self._table) / fitting) if fitting else 0
+        ids = self._keeper.candidates(vector, reach) if 0 < reach <= _FARTHEST else None
         near = self._table.similarities(vector, ids or [], language=language, origin=origin)[:wanted]
-        if len(near) < min(limit + CROWD + 1, len(self._table)):
+        if len(near) < min(limit + CROWD + 1, fitting):
             near = self._table.search(vector, wanted, language=language, origin=origin)
         cosines = {task_id: self._calibration.rescale(cosine) for task_id, cosine in near}
         with self._lock:

@@ -80,6 +80,13 @@ class VectorTable:
             numbers = [self._rows[one] for one in ids]
             return ids, self._sequences[numbers].tolist(), self._vectors[numbers]
 
+    def count(self, *, language: str | None = None, origin: Origin | None = None) -> int:
+        """Return how many tasks there are in this language and from this origin."""
+        if language is None and origin is None:
+            return len(self)
+        with self._lock:
+            return int(np.count_nonzero(self._wanted(len(self._ids), language, origin)))
+
     def similarities(
         self, query: Vectors, task_ids: Sequence[str], *, language: str | None = None, origin: Origin | None = None
     ) -> list[tuple[str, float]]:

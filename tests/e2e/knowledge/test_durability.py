@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 from fakes.word_embedder import WordEmbedder
 
+from core.cancellation import CancelToken
 from core.knowledge.base import KnowledgeBase
-from core.messages import TeachRequest
+from core.messages import Origin, TeachRequest
 
 pytestmark = pytest.mark.e2e
 
@@ -171,3 +173,33 @@ def test_an_index_that_cannot_be_made_leaves_exact_search_and_says_so(tmp_path: 
         assert base.info().state == "failed"
         assert "exact search" in str(base.info().detail)
         assert_all_found(base, 30)
+
+
+def test_what_is_rare_in_its_language_is_found_among_many_others(tmp_path: Path) -> None:
+    rows = [
+        {"description": f"{verb} the {thing}", "implementation": "x = 1", "language": language}
+        for verb in ("sort", "count", "merge", "draw", "send", "read")
+        for thing in (f"topic{number}" for number in range(100))
+        for language in ("python", *(["rust"] if thing.endswith("7") else []))
+    ]
+    source = tmp_path / "tasks.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    embedder = WordEmbedder()
+    queries = ["sort the topic7", "merge and draw topic55", "send it"]
+    with opened(tmp_path / "knowledge") as base:
+        base.import_tasks(str(source), Origin.IMPORTED, lambda _: None, CancelToken())
+
+        def found(language: str | None) -> list[list[tuple[str, float]]]:
+            return [
+                [
+                    (one.task.id, round(one.similarity, 4))
+                    for one in base.search(query, vector, limit=5, language=language)
+                ]
+                for query, vector in zip(queries, embedder.embed(queries), strict=True)
+            ]
+
+        by_exact_search = {language: found(language) for language in ("python", "rust", None)}
+        assert base.settle(PATIENCE)
+        for language, matches in by_exact_search.items():
+            assert found(language) == matches
+        assert found("cobol") == [[], [], []]

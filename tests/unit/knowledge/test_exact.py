@@ -79,3 +79,12 @@ def test_changes_after_a_sequence_are_told() -> None:
     table = VectorTable(DIMENSION)
     table.put(rows(["a", "b", "c"], [1, 2, 3], sequence=1))
     assert sorted(table.newer_than(1)) == ["b", "c"]
+
+
+def test_tasks_are_counted_by_language_and_origin() -> None:
+    table = VectorTable(DIMENSION)
+    table.put(rows(["a", "b"], [1, 2]))
+    table.put(rows(["c"], [3], language="rust", origin=Origin.IMPORTED))
+    table.remove("b")
+    assert (table.count(), table.count(language="python"), table.count(language="rust")) == (2, 1, 1)
+    assert (table.count(origin=Origin.IMPORTED), table.count(language="cobol")) == (1, 0)
