@@ -83,8 +83,10 @@ scenario(
       await window.fillInput("Search Tasks by Meaning", "what colour has the teapot");
       await window.page.getByText("Closest to “what colour has the teapot”").waitFor();
       await window.tree(/convert the moon phase/i).click();
-      await window.line('return "blue"').waitFor();
+      await window.page.locator(".tab.active", { hasText: /taught-.*\.py/ }).waitFor();
+      await window.line("# Task: convert the moon phase").waitFor();
       await window.screenshot("found");
+      await window.editor.click({ position: { x: 300, y: 5 } });
       await window.page.keyboard.press("Control+End");
       await window.page.keyboard.type("# edited by hand");
       await window.page.keyboard.press("Control+s");
