@@ -98,6 +98,8 @@ class TorchBackend:
         memory = self._memory(placement.device)
         skeleton = kept.skeleton
         on_progress("reading the weights", _WEIGHTS_START)
+        if self._free(placement.device) < placement.headroom + max(0, skeleton.bytes - memory.reusable):
+            self._forget_idle()
         try:
             memory.load(skeleton, self._growth(placement, memory), token, _in_steps(on_progress))
         except torch.OutOfMemoryError as error:
@@ -111,9 +113,7 @@ class TorchBackend:
         """Give back what is held for models that are not in use."""
         for memory in self._memories.values():
             memory.release()
-        for kept in self._kept.values():
-            if not kept.skeleton.is_present():
-                kept.runner.release()
+        self._forget_idle()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -145,9 +145,18 @@ class TorchBackend:
     def _reusable(self, device: Device) -> int:
         return self._memories[device].reusable if device in self._memories else 0
 
+    def _free(self, device: Device) -> int:
+        return next(one.free for one in _measure() if one.device is device)
+
+    def _forget_idle(self) -> None:
+        """Forget what evicted models have read, which is otherwise kept for their next request."""
+        for kept in self._kept.values():
+            if not kept.skeleton.is_present():
+                kept.runner.release()
+
     def _growth(self, placement: Placement, memory: WeightMemory) -> int:
         """Return the bytes that weights may take beyond what they have."""
-        free = next(one.free for one in _measure() if one.device is placement.device) - placement.headroom
+        free = self._free(placement.device) - placement.headroom
         return max(0, free if self._capacity is None else min(free, self._capacity - memory.size))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from transformers import AutoModelForCausalLM
 
 from core.cancellation import CancelToken
 from core.errors import Cancelled, ModelDamaged, OutOfMemory
-from core.models import swap
+from core.models import loader, swap
 from core.models.copying import HostCopier
+from core.models.interface import SamplingParams
 from core.models.loader import LoadedModel, TorchBackend
 from core.models.master import FileMasters
 from core.models.placement import Placement
@@ -26,6 +28,7 @@ from core.settings import Device, Precision
 pytestmark = pytest.mark.e2e
 
 OVERLAP = 100_000
+HEADROOM = 1 << 20
 LARGEST_WEIGHT = 2 * 500 * 64 * 4
 PROMPT = torch.arange(20, 40).view(1, -1)
 SEQUENCES = 200
@@ -57,7 +60,7 @@ def break_down() -> None:
 
 
 def placement(precision: Precision = Precision.FLOAT32) -> Placement:
-    return Placement(device=Device.CPU, precision=precision, bytes=0)
+    return Placement(device=Device.CPU, precision=precision, bytes=0, headroom=HEADROOM)
 
 
 def load(backend: TorchBackend, folder: Path, token: CancelToken | None = None, **options: Precision) -> LoadedModel:
@@ -252,3 +255,20 @@ def test_unloading_gives_the_memory_back(folders: list[Path]) -> None:
     turns.backend.release()
     assert turns.memory.size == 0
     assert all(one.is_meta for kept in turns.backend._kept.values() for one in kept.skeleton.model.parameters())
+
+
+def test_what_was_read_stays_over_a_swap_while_there_is_room(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Turns(folders, TIGHT)
+    runner = turns.bring(folders[0]).runner
+    list(runner.generate(PROMPT[0].tolist(), SamplingParams(max_tokens=2), CancelToken()))
+    assert runner._model.length >= PROMPT.numel()
+    turns.leave()
+    turns.bring(folders[1])
+    assert runner._model.length >= PROMPT.numel()
+    measured = loader._measure()
+    monkeypatch.setattr(loader, "_measure", lambda: [replace(one, free=HEADROOM - 1) for one in measured])
+    turns.leave()
+    turns.bring(folders[2])
+    assert runner._model.length == 0
