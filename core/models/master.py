@@ -65,7 +65,7 @@ class PinnedMasters:
         """Give a copy's memory back."""
         copy = self._copies.pop(skeleton, None)
         if copy is not None:
-            torch.cuda.cudart().cudaHostUnregister(copy.data_ptr())
+            torch.cuda.cudart().cudaHostUnregister(copy.data_ptr())  # type: ignore[no-untyped-call]
 
 
 def _copy(skeleton: Skeleton, size: int, token: CancelToken) -> torch.Tensor:
@@ -78,7 +78,7 @@ def _copy(skeleton: Skeleton, size: int, token: CancelToken) -> torch.Tensor:
 
 def _pin(copy: torch.Tensor) -> bool:
     """Lock memory; False if the system does not allow that much."""
-    return int(torch.cuda.cudart().cudaHostRegister(copy.data_ptr(), copy.nbytes, 0)) == 0
+    return int(torch.cuda.cudart().cudaHostRegister(copy.data_ptr(), copy.nbytes, 0)) == 0  # type: ignore[no-untyped-call]
 
 
 def _views(skeleton: Skeleton, copy: torch.Tensor) -> list[torch.Tensor]:
