@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 
 import type { Assistant } from "./assistant";
 import { describeFailure } from "./errors";
+import type { TaskDetails } from "./protocol";
 import { parseTask, renderTask, TASK_SCHEME } from "./taskDocument";
 
 /** Serves the documents of tasks. */
@@ -12,7 +13,7 @@ export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
   readonly #changed = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
   readonly #saved = new vscode.EventEmitter<void>();
   readonly #registration: vscode.Disposable;
-  readonly #sizes = new Map<string, { size: number; mtime: number }>();
+  readonly #known = new Map<string, { size: number; mtime: number }>();
 
   readonly onDidChangeFile = this.#changed.event;
   readonly onDidSave = this.#saved.event;
@@ -34,10 +35,10 @@ export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
   }
 
   async stat(uri: vscode.Uri): Promise<vscode.FileStat> {
-    if (!this.#sizes.has(uri.path)) {
+    if (!this.#known.has(uri.path)) {
       await this.#read(uri);
     }
-    const known = this.#sizes.get(uri.path) ?? { size: 0, mtime: 0 };
+    const known = this.#known.get(uri.path) ?? { size: 0, mtime: 0 };
     return { type: vscode.FileType.File, ctime: 0, ...known };
   }
 
@@ -47,11 +48,10 @@ export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
       throw new vscode.FileSystemError('The first line must be "# Task: " and the description.');
     }
     try {
-      await this.#assistant.request("updateTask", { taskId: taskId(uri), ...task });
+      this.#note(uri, await this.#assistant.request("updateTask", { taskId: taskId(uri), ...task }));
     } catch (error) {
       throw new vscode.FileSystemError(describeFailure(error).message);
     }
-    this.#note(uri, content.byteLength);
     this.#changed.fire([{ type: vscode.FileChangeType.Changed, uri }]);
     this.#saved.fire();
   }
@@ -82,16 +82,17 @@ export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
 
   async #read(uri: vscode.Uri): Promise<string> {
     try {
-      const content = renderTask(await this.#assistant.request("task", { taskId: taskId(uri) }));
-      this.#note(uri, Buffer.byteLength(content));
-      return content;
+      return this.#note(uri, await this.#assistant.request("task", { taskId: taskId(uri) }));
     } catch (error) {
       throw vscode.FileSystemError.Unavailable(describeFailure(error).message);
     }
   }
 
-  #note(uri: vscode.Uri, size: number): void {
-    this.#sizes.set(uri.path, { size, mtime: Date.now() });
+  /** Remembers what `stat` says; a time of its own for each read would look like a conflict. */
+  #note(uri: vscode.Uri, task: TaskDetails): string {
+    const content = renderTask(task);
+    this.#known.set(uri.path, { size: Buffer.byteLength(content), mtime: Date.parse(task.updatedAt) });
+    return content;
   }
 }
 
