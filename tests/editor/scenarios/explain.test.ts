@@ -73,8 +73,9 @@ scenario(
       await window.panel.getByText("Your own assistant").waitFor();
       await window.screenshot("new-conversation");
       await window.command("AI Assistant: Show Conversations…");
-      const stored = window.page.locator(".quick-input-list .monaco-list-row").first();
+      const stored = window.page.locator(".quick-input-list .monaco-list-row", { hasText: "questions" }).first();
       await stored.waitFor();
+      await window.settled();
       await window.screenshot("conversations");
       await stored.click();
       await window.answered(1);
