@@ -22,8 +22,8 @@ from typing import TypeVar
 
 import torch
 
-from bench.figures import finish, median, percentile, show
-from bench.random_models import make_models
+from bench.figures import finish, percentile, show
+from bench.random_models import Prompts, make_models
 from core.cancellation import CancelToken
 from core.errors import Cancelled
 from core.messages import Phase, PhaseName, Role
@@ -73,6 +73,7 @@ class Bench:
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self._folders = folders
+        self._prompts = Prompts()
         largest = max(sum(file.stat().st_size for file in one.glob("*.safetensors")) for one in folders.values())
         registry = ModelRegistry(DataFolders(folders["coder"].parent))
         self._worker = ModelWorker(registry, _nothing, open_backend=lambda: _backend(largest))
@@ -104,15 +105,15 @@ class Bench:
         return self._stop(token, future.exception, "coder")
 
     def single_step(self) -> float:
-        """Return the milliseconds of one step of decoding."""
+        """Return the milliseconds of a long step of decoding: one that reads guessed tokens as well."""
         times: list[float] = []
 
         def work(runner: ModelRunner, _: JobTimes) -> None:
-            chunks = runner.generate(_prompt(20), SamplingParams(max_tokens=20), CancelToken())
+            chunks = runner.generate(self._prompts.new(20), SamplingParams(max_tokens=60), CancelToken())
             times.extend(time.perf_counter() for _ in chunks)
 
         self._run("coder", work)
-        return median([1000 * (after - before) for before, after in itertools.pairwise(times)])
+        return percentile([1000 * (after - before) for before, after in itertools.pairwise(times)], 95)
 
     def single_chunk(self) -> float:
         """Return the milliseconds that a chunk of the long prompt takes, on average; and have both models seen."""
@@ -120,7 +121,7 @@ class Bench:
 
         def work(runner: ModelRunner, _: JobTimes) -> float:
             started = time.perf_counter()
-            list(runner.generate(_prompt(LONG_PROMPT), SamplingParams(max_tokens=1), CancelToken()))
+            list(runner.generate(self._prompts.new(LONG_PROMPT), SamplingParams(max_tokens=1), CancelToken()))
             return 1000 * (time.perf_counter() - started)
 
         return self._run("coder", work) * CHUNK / LONG_PROMPT
@@ -131,7 +132,8 @@ class Bench:
         def work(runner: ModelRunner, _: JobTimes) -> None:
             if not after_tokens:
                 reached.set()
-            for count, _chunk in enumerate(runner.generate(_prompt(prompt), SamplingParams(max_tokens=500), token), 1):
+            chunks = runner.generate(self._prompts.new(prompt), SamplingParams(max_tokens=500), token)
+            for count, _chunk in enumerate(chunks, 1):
                 if count == after_tokens:
                     reached.set()
 
@@ -216,10 +218,6 @@ def first_load(folders: dict[str, Path]) -> Stopped:
 def _backend(largest: int) -> TorchBackend:
     memory = ArenaMemory(torch.device("cpu"), PacedCopier(SLOW_LINK), FileMasters())
     return TorchBackend(capacity=int(1.1 * largest), open_memory=lambda _: memory)
-
-
-def _prompt(length: int) -> list[int]:
-    return [40 + number % 200 for number in range(length)]
 
 
 def _p95(values: Sequence[float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,17 @@ TINY = {
 }
 SIZES = {"full": FULL, "small": SMALL, "tiny": TINY}
 KINDS = tuple(FULL)
+
+
+class Prompts:
+    """Prompts that have nothing in common, so that nothing of one helps to answer the next."""
+
+    def __init__(self) -> None:
+        self._choose = random.Random(2)
+
+    def new(self, length: int) -> list[int]:
+        """Return the tokens of a new prompt."""
+        return [self._choose.randrange(40, 240) for _ in range(length)]
 
 
 def make_models(folder: Path, size: str, *, device: str = "cpu") -> dict[str, Path]:

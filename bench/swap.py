@@ -32,7 +32,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench.figures import finish, median, show
-from bench.random_models import make_models
+from bench.random_models import Prompts, make_models
 from core.cancellation import CancelToken
 from core.errors import Cancelled, OutOfMemory
 from core.models.copying import HostCopier
@@ -43,7 +43,8 @@ from core.models.placement import Placement
 from core.models.swap import ArenaMemory
 from core.settings import Device, Precision
 
-PROMPT = [40 + number % 200 for number in range(64)]
+PROMPT = 64
+"""Tokens."""
 WARM_UP = 5
 """Swaps before memory is first measured: the first ones fill caches."""
 
@@ -60,6 +61,7 @@ class Turns:
     """Models that take turns: one is loaded at a time."""
 
     def __init__(self, backend: TorchBackend) -> None:
+        self.prompts = Prompts()
         self._backend = backend
         self._loaded: LoadedModel | None = None
 
@@ -121,10 +123,11 @@ def measure(folders: Sequence[Path], rounds: int) -> tuple[list[Times], list[Tim
 
 def time_swap(turns: Turns, folder: Path) -> Times:
     """Swap to a model and ask it for one token."""
+    prompt = turns.prompts.new(PROMPT)
     started = time.perf_counter()
     loaded = turns.swap(folder)
     ready = time.perf_counter()
-    list(loaded.runner.generate(PROMPT, SamplingParams(max_tokens=1), CancelToken()))
+    list(loaded.runner.generate(prompt, SamplingParams(max_tokens=1), CancelToken()))
     return Times(ready - started, time.perf_counter() - started)
 
 
@@ -135,7 +138,7 @@ def time_reload(folder: Path) -> Times:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, local_files_only=True)
     ready = time.perf_counter()
-    ids = torch.tensor([PROMPT])
+    ids = _ids()
     model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=1, pad_token_id=tokenizer.pad_token_id)
     return Times(ready - started, time.perf_counter() - started)
 
@@ -234,14 +237,18 @@ def _nothing() -> None:
 
 def _logits(loaded: LoadedModel) -> torch.Tensor:
     with torch.inference_mode():
-        logits: torch.Tensor = loaded.skeleton.model(torch.tensor([PROMPT])).logits
+        logits: torch.Tensor = loaded.skeleton.model(_ids()).logits
     return logits
+
+
+def _ids() -> torch.Tensor:
+    return torch.tensor([Prompts().new(PROMPT)])
 
 
 def _fresh_logits(folder: Path) -> torch.Tensor:
     with torch.inference_mode():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-        logits: torch.Tensor = model(torch.tensor([PROMPT])).logits
+        logits: torch.Tensor = model(_ids()).logits
     return logits
 
 
