@@ -46,7 +46,8 @@ export class Preview implements vscode.TextDocumentContentProvider, vscode.CodeL
     overviewRulerLane: vscode.OverviewRulerLane.Full,
   });
   readonly #cursor = vscode.window.createTextEditorDecorationType({
-    after: { contentText: "▍", color: new vscode.ThemeColor("editorCursor.foreground") },
+    // A lens would only appear once the text has come to rest.
+    after: { contentText: "▍ writing; Escape stops", color: new vscode.ThemeColor("editorCodeLens.foreground") },
   });
   readonly #subscriptions: vscode.Disposable[];
 
@@ -169,7 +170,6 @@ export class Preview implements vscode.TextDocumentContentProvider, vscode.CodeL
     this.#redraw = undefined;
     if (this.#shown) {
       this.#contentChanged.fire(this.#shown.uri);
-      this.#lensesChanged.fire();
     }
   }
 
@@ -220,10 +220,7 @@ function visibleLines(shown: Shown): LineSpan {
 
 function lenses(shown: Shown): vscode.Command[] {
   if (!shown.generation) {
-    return [
-      { title: "$(loading~spin)\u00a0Writing", command: "" },
-      { title: "$(debug-stop)\u00a0Stop", command: "aiAssistant.stop" },
-    ];
+    return [];
   }
   if (isOutdated(shown)) {
     return [

@@ -1,5 +1,8 @@
 /** Comment to code: accept, undo, reject, refuse after a change, correct and teach. */
 
+import assert from "node:assert/strict";
+
+import { taughtTasks } from "../support/home.ts";
 import { scenario } from "../support/scenario.ts";
 import type { Window } from "../support/window.ts";
 
@@ -61,7 +64,7 @@ scenario(
       await window.saves("known.py", KNOWN.replace("Tools:", "Tools:  # changed"));
     },
 
-    "a correction of accepted code is taught with one click and used by the next request": async ({ window }) => {
+    "a correction of accepted code is taught with one click": async ({ window, editor }) => {
       await generate(window);
       await window.lens("Accept").click();
       await window.tabClosed("proposed");
@@ -71,6 +74,7 @@ scenario(
       await window.screenshot("corrected");
       await window.lens("Teach the Corrected Version").click();
       await window.notification("Taught:").waitFor();
+      assert.match(await taughtTasks(editor.home), /corrected by hand/);
       await window.settled();
       await window.screenshot("taught");
     },
@@ -80,7 +84,7 @@ scenario(
       await window.goTo(1, 5);
       await window.command("AI Assistant: Generate Code from Comment");
       await window.panel.getByRole("button", { name: "Generate Anyway" }).click();
-      await window.lens("Writing").waitFor();
+      await window.tab("proposed").waitFor();
       await window.screenshot("writing");
       await window.lens("Accept").waitFor();
       await window.lens(/not grounded; closest/).waitFor();

@@ -1,10 +1,8 @@
 /** Unknown, teach, generate; teach from a selection; the tasks view: search, edit, delete, undo. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 
-import { cli } from "../support/home.ts";
+import { taughtTasks } from "../support/home.ts";
 import { scenario } from "../support/scenario.ts";
 
 const WISH = `# convert the moon phase to the colour of our corporate teapot
@@ -91,7 +89,7 @@ scenario(
       await window.page.keyboard.type("# edited by hand");
       await window.page.keyboard.press("Control+s");
       await window.page.locator(".tab.dirty").waitFor({ state: "detached" });
-      await window.waitUntil(async () => (await exported(editor.home)).includes("edited by hand"));
+      await window.waitUntil(async () => (await taughtTasks(editor.home)).includes("edited by hand"));
     },
 
     "a deleted task comes back with undo": async ({ window }) => {
@@ -114,9 +112,3 @@ scenario(
     },
   },
 );
-
-async function exported(home: string): Promise<string> {
-  const file = join(home, "exported.jsonl");
-  await cli(home, "tasks", "export", file, "--origin", "taught");
-  return readFileSync(file, "utf8");
-}

@@ -1,7 +1,7 @@
 /** Data folders for scenarios: the starter set's, or an empty one. */
 
 import { execFile } from "node:child_process";
-import { cpSync, linkSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { cpSync, linkSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -27,6 +27,13 @@ export function copyStarterHome(target: string): string {
 export async function cli(home: string, ...args: string[]): Promise<string> {
   const { stdout } = await run(PYTHON, ["-m", "ai_codegen_assistant", "--home", home, ...args]);
   return stdout;
+}
+
+/** What has been taught, as JSON lines. */
+export async function taughtTasks(home: string): Promise<string> {
+  const file = join(home, "taught.jsonl");
+  await cli(home, "tasks", "export", file, "--origin", "taught");
+  return readFileSync(file, "utf8");
 }
 
 function linkTree(source: string, target: string): void {
