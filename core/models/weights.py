@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelDamaged
+from core.models.packed.facts import PackFacts, read_facts
 
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 100_000_000
@@ -29,6 +30,8 @@ class Footprint:
     """Numbers kept for each token of context: keys and values of all layers."""
     context_length: int
     """Longest prompt plus reply, in tokens."""
+    packed: PackFacts | None = None
+    """What there is in 4 bits for the CPU."""
 
 
 def weigh(folder: Path) -> Footprint:
@@ -49,6 +52,7 @@ def weigh(folder: Path) -> Footprint:
         parameters=parameters,
         kv_per_token=2 * layers * kv_heads * head_size,
         context_length=context,
+        packed=read_facts(folder),
     )
 
 

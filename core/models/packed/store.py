@@ -6,7 +6,6 @@ layer only; read through the page cache, so that opening costs next to nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,14 +16,11 @@ from safetensors.torch import load_file, save
 from core.cancellation import CancelToken
 from core.models.packed.config import DecoderConfig
 from core.models.packed.decoder import Decoder, DecoderLayer, Norm
-from core.models.packed.linear import Head, Tensors, open_linear, pack_matrix, row_order
+from core.models.packed.linear import Head, Tensors, open_linear, pack_matrix
 from core.models.packed.quantize import Matrix, quantize_int4, stack
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.weights import damaged
 
-FORMAT = 1
-FACTS = "packed.json"
-"""Written last: a folder without it is not complete."""
 _OUTER = "outer.safetensors"
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _LENGTH_BYTES = 8
@@ -47,7 +43,7 @@ def pack(
         token: Looked at between layers.
 
     Raises:
-        Cancelled: The token was set; the folder is not complete.
+        Cancelled: The token was set.
     """
     target.mkdir(parents=True, exist_ok=True)
     for number in range(config.layers):
@@ -56,18 +52,7 @@ def pack(
         _write(_pack_layer(source, config, f"model.layers.{number}"), target / _layer_file(number))
     token.raise_if_cancelled()
     _write(_pack_outer(source), target / _OUTER)
-    facts = {"format": FORMAT, "rowOrder": row_order()}
-    (target / FACTS).write_text(json.dumps(facts) + "\n", "utf-8")
     on_progress(1.0)
-
-
-def is_usable(folder: Path) -> bool:
-    """Whether a folder was packed completely, and for a machine like this one."""
-    try:
-        facts = json.loads((folder / FACTS).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(facts == {"format": FORMAT, "rowOrder": list(row_order())})
 
 
 def open_decoder(folder: Path, exact: SafetensorsSource, config: DecoderConfig, token: CancelToken) -> Decoder:

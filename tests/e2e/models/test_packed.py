@@ -16,11 +16,12 @@ from core.cancellation import CancelToken
 from core.errors import Cancelled, ModelDamaged
 from core.models.packed.config import DecoderConfig, why_unsupported
 from core.models.packed.decoder import Decoder
+from core.models.packed.facts import read_facts
 from core.models.packed.gguf_source import GgufSource
 from core.models.packed.linear import Head, open_linear, pack_matrix
 from core.models.packed.quantize import quantize_int4, quantize_int8, stack
 from core.models.packed.sources import SafetensorsSource
-from core.models.packed.store import is_usable, open_decoder, pack
+from core.models.packed.store import open_decoder, pack
 
 pytestmark = pytest.mark.e2e
 
@@ -156,7 +157,7 @@ def test_cancelled_packing_leaves_nothing_that_counts_as_packed(llama_folder: Pa
     with pytest.raises(Cancelled):
         pack(SafetensorsSource(llama_folder), config, tmp_path / "packed", cancel_in_the_middle, token)
     assert len(steps) == 1
-    assert not is_usable(tmp_path / "packed")
+    assert read_facts(tmp_path) is None
 
 
 def test_damaged_file_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidParams, OutOfMemory
+from core.models.packed.facts import PackFacts
 from core.models.placement import RESERVE, DeviceMemory, plan
 from core.models.weights import Footprint
 from core.settings import Device, Precision
@@ -116,3 +117,36 @@ def test_what_is_placed_fits(free: int, resident: list[int]) -> None:
         freed = sum(loaded[key][1] for key in placed.evict)
         assert free + freed >= placed.bytes + placed.headroom
         assert placed.headroom >= RESERVE
+
+
+PACKED = Footprint(
+    parameters=134_515_008,
+    kv_per_token=2 * 30 * 3 * 64,
+    context_length=8192,
+    packed=PackFacts(format=1, row_order=[], speedup=3.94, files={"layer-000.safetensors": 84_217_874}),
+)
+
+
+def test_packed_weights_are_best_on_the_cpu() -> None:
+    placed = plan("smol", PACKED, [cpu(8)], {})
+    assert placed.precision is Precision.INT4
+    assert placed.bytes == 84_217_874
+    assert "measured 3.9 times as fast as bfloat16 there" in placed.reason
+
+
+def test_packed_weights_are_for_the_cpu_only() -> None:
+    assert plan("smol", PACKED, [gpu(8), cpu(8)], {}).precision is Precision.BFLOAT16
+    with pytest.raises(InvalidParams, match="'int4' is not available for this model on GPU"):
+        plan("smol", PACKED, [gpu(8)], {}, precision=Precision.INT4)
+
+
+def test_what_is_not_packed_cannot_be_chosen() -> None:
+    assert plan("phi", PHI, [cpu(32)], {}).precision is Precision.BFLOAT16
+    with pytest.raises(InvalidParams, match="'int4' is not available for this model on CPU; choose from"):
+        plan("phi", PHI, [cpu(32)], {}, precision=Precision.INT4)
+
+
+def test_packed_model_runs_unpacked_when_that_is_chosen() -> None:
+    placed = plan("smol", PACKED, [cpu(8)], {}, precision=Precision.BFLOAT16)
+    assert placed.precision is Precision.BFLOAT16
+    assert "measured" not in placed.reason

@@ -1,0 +1,100 @@
+"""Packs installed models for this machine: `python -m core.models.packed.prepare FOLDER`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+from transformers import AutoConfig
+
+from core.cancellation import CancelToken
+from core.errors import AssistantError
+from core.models.child import fail, report_progress
+from core.models.manifest import find_gguf
+from core.models.packed.config import DecoderConfig, why_unsupported
+from core.models.packed.facts import FOLDER, PackFacts, write_facts
+from core.models.packed.gguf_source import GgufSource
+from core.models.packed.linear import open_linear, pack_matrix, row_order
+from core.models.packed.quantize import quantize_int4
+from core.models.packed.sources import SafetensorsSource
+from core.models.packed.store import OnProgress, pack
+
+_WORTH = 1.3
+"""Speed-up below which packing is not worth its rounding."""
+_PROBE = 4096
+"""Rows and columns of the matrix that is measured: larger than the caches of a core."""
+_ROUNDS = 9
+_PERCENT = 100
+
+
+def prepare(model: Path, on_progress: OnProgress, token: CancelToken) -> str | None:
+    """Pack an installed model beside its other files, replacing what was packed before.
+
+    Returns:
+        Why it was not packed, or None.
+
+    Raises:
+        Cancelled: The token was set; what was packed before is still there.
+    """
+    config = AutoConfig.from_pretrained(model, local_files_only=True)
+    if problem := why_unsupported(config):
+        return problem
+    speedup = measure_speedup()
+    if speedup < _WORTH:
+        return f"4-bit weights are {speedup:.1f} times as fast as bfloat16 on this processor"
+    gguf = find_gguf(model)
+    partial = model / f".{FOLDER}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    with torch.inference_mode():
+        source = GgufSource(gguf) if gguf else SafetensorsSource(model)
+        pack(source, DecoderConfig.of(config), partial, on_progress, token)
+    write_facts(partial, list(row_order()), speedup)
+    shutil.rmtree(model / FOLDER, ignore_errors=True)
+    partial.replace(model / FOLDER)
+    return None
+
+
+def fits(facts: PackFacts) -> bool:
+    """Whether what is packed was packed for a processor like this one."""
+    return facts.row_order == list(row_order())
+
+
+def measure_speedup() -> float:
+    """Return how many times as fast as in bfloat16 one token is multiplied in 4 bits."""
+    weights = torch.randn(_PROBE, _PROBE, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    packed = open_linear("probe", pack_matrix("probe", quantize_int4(weights)))
+    inputs = weights[:1]
+    with torch.inference_mode():
+        plain = _least_seconds(lambda: functional.linear(inputs, weights))
+        return plain / _least_seconds(lambda: packed(inputs))
+
+
+def _least_seconds(compute: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        compute()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def main() -> int:
+    """Pack the model that the command line names, unless a GPU will run it."""
+    if torch.cuda.is_available():
+        return 0
+    try:
+        prepare(Path(sys.argv[1]), lambda done: report_progress(int(done * _PERCENT), _PERCENT), CancelToken())
+    except OSError as error:
+        return fail(AssistantError(f"The model {sys.argv[1]} cannot be packed: {error}"))
+    except AssistantError as error:
+        return fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
