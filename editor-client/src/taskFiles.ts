@@ -48,7 +48,9 @@ export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
       throw new vscode.FileSystemError('The first line must be "# Task: " and the description.');
     }
     try {
-      this.#note(uri, await this.#assistant.request("updateTask", { taskId: taskId(uri), ...task }));
+      const { tests, ...changed } = task;
+      const params = { taskId: taskId(uri), ...changed, ...(tests && { tests }) };
+      this.#note(uri, await this.#assistant.request("updateTask", params));
     } catch (error) {
       throw new vscode.FileSystemError(describeFailure(error).message);
     }
