@@ -27,7 +27,7 @@ def total(prices, discount=0.0):
     return round(subtotal * (1 - discount), 2)
 '''
 
-_COMMENT = "Return the biggest element in the list"
+_COMMENT = "Return the maximum element of the list"
 
 _INDENT = "    "
 

@@ -83,7 +83,7 @@ def test_explain_answers_about_the_lines(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_known_task_is_generated_and_can_be_piped(home: Path) -> None:
-    done = run(home, "generate", "Return the biggest element in the list")
+    done = run(home, "generate", "Return the maximum element of the list")
     assert done.returncode == 0, done.stderr
     compile(done.stdout, "generated.py", "exec")
     assert "HumanEval/35" in done.stderr
@@ -163,7 +163,7 @@ def test_ctrl_c_ends_the_answer_in_the_engine_too(home: Path) -> None:
 
 
 def test_a_terminal_shows_colours(home: Path) -> None:
-    shown = run_on_terminal(home, "generate", "Return the biggest element in the list")
+    shown = run_on_terminal(home, "generate", "Return the maximum element of the list")
     assert "\x1b[" in shown
     assert "Return maximum element" in shown
     assert "The syntax is valid." in shown
