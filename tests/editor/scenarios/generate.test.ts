@@ -21,7 +21,7 @@ async function generate(window: Window): Promise<void> {
 }
 
 scenario(
-  { scenario: "generate", files: { "known.py": KNOWN, "unknown.py": UNKNOWN } },
+  { scenario: "generate", files: { "known.py": KNOWN, "teapot.py": UNKNOWN } },
   {
     "code appears in a preview with what grounds it, and accepting it is one undo step": async ({ window }) => {
       await window.openFile("known.py");
@@ -80,7 +80,7 @@ scenario(
     },
 
     "an unknown task is generated anyway when the person wants it, token by token, and says so": async ({ window }) => {
-      await window.openFile("unknown.py");
+      await window.openFile("teapot.py");
       await window.goTo(1, 5);
       await window.command("AI Assistant: Generate Code from Comment");
       await window.panel.getByRole("button", { name: "Generate Anyway" }).click();

@@ -95,8 +95,7 @@ scenario(
     "a deleted task comes back with undo": async ({ window }) => {
       await window.command("AI Assistant: Clear Search");
       const task = window.tree(/convert the moon phase/i);
-      await task.hover();
-      await task.getByRole("button", { name: "Delete Task" }).click();
+      await window.treeAction(task, "Delete Task");
       await window.notification("Deleted:").waitFor();
       await window.settled();
       await window.screenshot("deleted");

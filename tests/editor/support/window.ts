@@ -211,6 +211,15 @@ export class Window {
     return this.page.locator(".pane-body .monaco-list-row", { hasText: text }).first();
   }
 
+  /** Uses an action that a row shows under the pointer; a row drawn anew in the meantime hides it again. */
+  async treeAction(row: Locator, action: string): Promise<void> {
+    await this.#until(async () => {
+      await this.page.mouse.move(0, 0);
+      await row.hover({ timeout: MOMENT });
+      await row.getByRole("button", { name: action }).click({ timeout: MOMENT });
+    });
+  }
+
   /** Answers an input box. */
   async fillInput(title: string, text: string): Promise<void> {
     await this.page.locator(".quick-input-title", { hasText: title }).waitFor();
