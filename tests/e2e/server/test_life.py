@@ -186,13 +186,15 @@ async def test_what_is_printed_never_disturbs_the_protocol(engine_home: Path) ->
         "import os, subprocess, sys, threading, time\n"
         "from server.app import serve\n"
         "def shout():\n"
+        "    while os.fstat(1).st_ino != os.fstat(2).st_ino:\n"
+        "        time.sleep(0.01)\n"
         "    while True:\n"
         "        print('NOISE'); sys.stdout.flush(); subprocess.run(['echo', 'NOISE']); time.sleep(0.02)\n"
         "threading.Thread(target=shout, daemon=True).start()\n"
         "sys.exit(serve())"
     )
     async with serving(engine_home, (START[0], "-u", "-c", noisy)) as client:
-        # What was printed before the server took the streams is not the protocol's.
+        # The noise begins once the server has taken the streams: what comes before is not its to keep apart.
         await client.initialize()
         for _ in range(20):
             assert "engine" in await client.request("assistant/status")
