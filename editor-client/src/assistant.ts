@@ -2,12 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import * as vscode from "vscode";
-import {
-  WorkDoneProgress,
-  type WorkDoneProgressBegin,
-  type WorkDoneProgressEnd,
-  type WorkDoneProgressReport,
-} from "vscode-languageclient/node";
+import type { WorkDoneProgressBegin, WorkDoneProgressEnd, WorkDoneProgressReport } from "vscode-languageclient/node";
 
 import type { Progress } from "./panelMessages";
 import type { Method, Requests } from "./protocol";
@@ -42,6 +37,7 @@ export class Assistant implements vscode.Disposable {
     observer: Observer = {},
   ): Promise<Requests[M]["result"]> {
     const client = await this.#server.client();
+    const { WorkDoneProgress } = await import("./languageClient");
     const id = randomUUID();
     const { onText, onProgress } = observer;
     // Without one the client would take the missing argument for a second parameter.

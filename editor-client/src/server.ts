@@ -2,15 +2,12 @@
 
 import { mkdir } from "node:fs/promises";
 import * as vscode from "vscode";
-import {
-  CloseAction,
-  ErrorAction,
+import type {
+  ErrorHandler,
   LanguageClient,
-  State,
-  type ErrorHandler,
-  type LanguageClientOptions,
-  type Middleware,
-  type ServerOptions,
+  LanguageClientOptions,
+  Middleware,
+  ServerOptions,
 } from "vscode-languageclient/node";
 
 import type { Backend } from "./backend";
@@ -20,6 +17,8 @@ import { RestartPolicy } from "./restartPolicy";
 import { readSettings, SECTION } from "./settings";
 import type { Status } from "./protocol";
 import type { ServerState } from "./statusText";
+
+type Library = typeof import("./languageClient");
 
 export interface TokensParams {
   streamId: string;
@@ -115,7 +114,7 @@ export class LanguageServer implements vscode.Disposable {
       return;
     }
     await mkdir(this.#storage.fsPath, { recursive: true });
-    const client = this.#newClient(interpreter);
+    const client = await this.#newClient(interpreter);
     this.#client = client;
     try {
       await client.start();
@@ -130,19 +129,20 @@ export class LanguageServer implements vscode.Disposable {
   async #stop(): Promise<void> {
     const client = this.#client;
     this.#client = undefined;
-    if (client?.state === State.Running) {
+    if (client?.isRunning()) {
       await client.stop();
     }
     await client?.dispose();
     this.#setState("stopped");
   }
 
-  #newClient(interpreter: string): LanguageClient {
-    const client = new LanguageClient(SECTION, "AI CodeGen Assistant", this.#serverOptions(interpreter), {
+  async #newClient(interpreter: string): Promise<LanguageClient> {
+    const library = await import("./languageClient");
+    const client = new library.LanguageClient(SECTION, "AI CodeGen Assistant", this.#serverOptions(interpreter), {
       documentSelector: DOCUMENTS,
       outputChannel: this.#log,
       middleware: this.#middleware,
-      errorHandler: this.#errorHandler(),
+      errorHandler: this.#errorHandler(library),
     } satisfies LanguageClientOptions);
     client.onNotification("assistant/tokens", (params: TokensParams) => {
       this.#tokens.fire(params);
@@ -168,7 +168,7 @@ export class LanguageServer implements vscode.Disposable {
   }
 
   /** The client never restarts the server by itself: a restart is a start like any other. */
-  #errorHandler(): ErrorHandler {
+  #errorHandler({ CloseAction, ErrorAction }: Library): ErrorHandler {
     return {
       error: () => ({ action: ErrorAction.Continue }),
       closed: () => {

@@ -48,7 +48,6 @@ try {
   await window.openFile("sample.py");
   await window.waitForStatus(/idle|ready/);
   const activation = await readActivation(window);
-  await window.openFile("sample.py");
   await warmUp(window);
   await watchKeys(window);
   for (let cycle = 0; cycle < cycles; cycle += 1) {
@@ -181,6 +180,8 @@ async function readActivation(window: Window): Promise<number> {
   await row.waitFor();
   await window.screenshot("activation");
   const found = /(\d+) ?ms/.exec(await row.innerText());
+  await window.page.keyboard.press("Escape");
+  await window.page.locator(".monaco-modal-editor-block").waitFor({ state: "hidden" });
   return Number(found?.[1]);
 }
 
