@@ -46,6 +46,9 @@ ANNOUNCE_EVERY = 0.05
 STATUS_EVERY = 5.0
 """Seconds after which the state is announced even if nothing has changed: memory, uptime."""
 
+NICENESS = 5
+"""How far the engine stands back for the editor when both want the processor."""
+
 CLOSE_TIMEOUT = 3.0
 """Seconds the two threads get to finish; what must last is on the disk already."""
 
@@ -153,6 +156,8 @@ class Engine:
 
 def main(folders: DataFolders) -> int:
     """Run the engine in this process until it leaves; return the exit status."""
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(NICENESS)
     private_folder(folders.run)
     _log_to(private_folder(folders.logs) / "engine.log")
     try:
