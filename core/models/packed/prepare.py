@@ -44,7 +44,10 @@ def prepare(model: Path, on_progress: OnProgress, token: CancelToken) -> str | N
     config = AutoConfig.from_pretrained(model, local_files_only=True)
     if problem := why_unsupported(config):
         return problem
-    speedup = measure_speedup()
+    try:
+        speedup = measure_speedup()
+    except (NotImplementedError, RuntimeError) as error:
+        return f"this processor has no 4-bit kernel that can be used: {error}"
     if speedup < _WORTH:
         return f"4-bit weights are {speedup:.1f} times as fast as bfloat16 on this processor"
     gguf = find_gguf(model)
@@ -61,7 +64,10 @@ def prepare(model: Path, on_progress: OnProgress, token: CancelToken) -> str | N
 
 def fits(facts: PackFacts) -> bool:
     """Whether what is packed was packed for a processor like this one."""
-    return facts.row_order == list(row_order())
+    try:
+        return facts.row_order == list(row_order())
+    except (NotImplementedError, RuntimeError):  # no such kernel here
+        return False
 
 
 def measure_speedup() -> float:
