@@ -18,10 +18,9 @@ from core.models.child import fail, report_progress
 from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig, why_unsupported
 from core.models.packed.facts import FOLDER, PackFacts, write_facts
-from core.models.packed.gguf_source import GgufSource
 from core.models.packed.linear import open_linear, pack_matrix, row_order
 from core.models.packed.quantize import quantize_int4
-from core.models.packed.sources import SafetensorsSource
+from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import OnProgress, pack
 
 _WORTH = 1.3
@@ -54,12 +53,18 @@ def prepare(model: Path, on_progress: OnProgress, token: CancelToken) -> str | N
     partial = model / f".{FOLDER}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     with torch.inference_mode():
-        source = GgufSource(gguf) if gguf else SafetensorsSource(model)
+        source = _open_gguf(gguf) if gguf else SafetensorsSource(model)
         pack(source, DecoderConfig.of(config), partial, on_progress, token)
     write_facts(partial, list(row_order()), speedup)
     shutil.rmtree(model / FOLDER, ignore_errors=True)
     partial.replace(model / FOLDER)
     return None
+
+
+def _open_gguf(path: Path) -> WeightSource:
+    from core.models.packed.gguf_source import GgufSource  # noqa: PLC0415 - a GPU machine may lack the package gguf
+
+    return GgufSource(path)
 
 
 def fits(facts: PackFacts) -> bool:
