@@ -25,6 +25,11 @@ class CausalModel(Protocol):
         ...
 
     @property
+    def step_width(self) -> int:
+        """Tokens that are best read at a time where some of them are guesses."""
+        ...
+
+    @property
     def device(self) -> torch.device:
         """Where logits are."""
         ...
@@ -64,6 +69,8 @@ class TransformersModel:
     """
 
     prefill_chunk = 256
+    step_width = 8
+    """The time of a step goes into reading weights, or on a GPU into starting kernels, for 8 tokens as for one."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model

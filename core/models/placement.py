@@ -107,7 +107,7 @@ class Need:
     def of(cls, footprint: Footprint, precision: Precision) -> Need:
         """Return what a model takes in a precision."""
         packed = footprint.packed if precision is Precision.INT4 else None
-        width = BYTES_PER_PARAMETER[Precision.BFLOAT16 if packed else precision]
+        width = BYTES_PER_PARAMETER[Precision.FLOAT32 if packed else precision]
         context = footprint.kv_per_token * min(footprint.context_length, WORKING_CONTEXT) * width
         return cls(weights=packed.bytes if packed else footprint.parameters * width, headroom=RESERVE + context)
 

@@ -41,27 +41,3 @@ class PromptLookup:
             if start is not None:
                 return self._tokens[start : start + count]
         return []
-
-
-class DraftLength:
-    """How many tokens to guess: many while guesses come true, few after one did not.
-
-    The kernels compute 4 tokens in little more time than one, and 8 in less than twice that, so
-    these are the sizes of a step; one of its tokens is the last one chosen.
-    """
-
-    _SHORT = 3
-    _LONG = 7
-
-    def __init__(self) -> None:
-        self._count = self._SHORT
-
-    @property
-    def count(self) -> int:
-        """Tokens to guess in the next step."""
-        return self._count
-
-    def learn(self, guessed: int, accepted: int) -> None:
-        """Take the outcome of a step into account."""
-        if guessed:
-            self._count = self._LONG if accepted == guessed else self._SHORT

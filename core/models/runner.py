@@ -17,7 +17,7 @@ from core.errors import AssistantError, ContextTooLong, ModelFailed, OutOfMemory
 from core.models.causal_model import CausalModel
 from core.models.chat import ChatEncoder
 from core.models.interface import ChatMessage, SamplingParams, TokenChunk
-from core.models.prompt_lookup import DraftLength, PromptLookup
+from core.models.prompt_lookup import PromptLookup
 from core.models.sampling import Sampler
 from core.models.streaming import Detokenizer, StopStrings
 
@@ -63,10 +63,12 @@ class Runner:
             end_tokens: Tokens that end a reply, beside those of the tokenizer and its chat template.
         """
         self.name = name
-        self._model = model
+        self.model = model
+        """What computes."""
         self._tokenizer = tokenizer
         self._chat = ChatEncoder(tokenizer)
-        self._end_tokens = {*end_tokens, *list_tokens(tokenizer.eos_token_id), *self._chat.end_tokens()}
+        self.end_tokens = {*end_tokens, *list_tokens(tokenizer.eos_token_id), *self._chat.end_tokens()}
+        """Tokens of which each ends a reply."""
         self._thread = threading.get_ident()
         self._read: list[int] = []
         """The tokens whose keys and values the model holds."""
@@ -74,11 +76,15 @@ class Runner:
     @property
     def context_length(self) -> int:
         """Longest prompt plus reply, in tokens."""
-        return self._model.context_length
+        return self.model.context_length
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of plain text, without special tokens."""
         return self._chat.count(text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without control tokens."""
+        return self._tokenizer.backend_tokenizer.decode(list(tokens), skip_special_tokens=True)
 
     def encode_chat(self, messages: Sequence[ChatMessage], reply_prefix: str = "") -> list[int]:
         """Render with the model's chat template, up to where the reply starts."""
@@ -89,11 +95,11 @@ class Runner:
         self._check_thread()
         self._check_length(len(prompt), params.max_tokens)
         text = _ReplyText(
-            Detokenizer(self._decode_tokens, prompt[-_DECODE_CONTEXT:]),
+            Detokenizer(self.decode, prompt[-_DECODE_CONTEXT:]),
             StopStrings((*params.stop, *self._chat.stop_strings)),
         )
-        for count, number in enumerate(self._tokens(prompt, params, token), start=1):
-            if number in self._end_tokens:
+        for count, number in enumerate(self.tokens(prompt, params, token), start=1):
+            if number in self.end_tokens:
                 yield TokenChunk(text=text.end(), finish="stop")
                 return
             new = text.push(number)
@@ -108,17 +114,17 @@ class Runner:
     def release(self) -> None:
         """Forget what was read, and give the memory of its keys and values back."""
         self._read.clear()
-        self._model.release()
+        self.model.release()
 
-    def _tokens(self, prompt: Sequence[int], params: SamplingParams, token: CancelToken) -> Iterator[int]:
+    def tokens(self, prompt: Sequence[int], params: SamplingParams, token: CancelToken) -> Iterator[int]:
         """Yield the tokens of a reply, without end; the caller decides when it is complete.
 
         Tokens that are probably copied from the text so far are read together with the last one.
         Each is chosen all the same, from the logits after those before it; what was read after the
         first that is chosen otherwise is forgotten.
         """
-        sampler = Sampler(params, prompt, self._model.device)
-        lookup, draft_length = PromptLookup(prompt), DraftLength()
+        sampler = Sampler(params, prompt, self.model.device)
+        lookup = PromptLookup(prompt)
         logits = self._prefill(prompt, token)
         draft: list[int] = []
         left = params.max_tokens
@@ -136,25 +142,24 @@ class Runner:
                 accepted += 1
             if accepted < len(draft):
                 self._keep(len(self._read) - len(draft) + accepted)
-            draft_length.learn(len(draft), accepted)
-            draft = lookup.draft(max(0, min(draft_length.count, left - 1)))
+            draft = lookup.draft(max(0, min(self.model.step_width, left) - 1))
             logits = self._forward([number, *draft], token, len(prompt), last=len(draft) + 1)
 
     def _prefill(self, prompt: Sequence[int], token: CancelToken) -> torch.Tensor:
         """Read what is new of a prompt, in chunks; returns the logits after its last token."""
-        known = self._read[: self._model.length]
+        known = self._read[: self.model.length]
         self._keep(min(_common_length(known, prompt), len(prompt) - 1))
         logits = torch.empty(0)
-        for start in range(len(self._read), len(prompt), self._model.prefill_chunk):
+        for start in range(len(self._read), len(prompt), self.model.prefill_chunk):
             token.raise_if_cancelled()
-            logits = self._forward(prompt[start : start + self._model.prefill_chunk], token, len(prompt))
+            logits = self._forward(prompt[start : start + self.model.prefill_chunk], token, len(prompt))
         token.raise_if_cancelled()
         return logits
 
     def _keep(self, length: int) -> None:
         """Forget what was read after the first `length` tokens."""
         with self._guarded(length):
-            self._model.truncate(length)
+            self.model.truncate(length)
         del self._read[length:]
 
     def _forward(self, tokens: Sequence[int], token: CancelToken, prompt_length: int, *, last: int = 1) -> torch.Tensor:
@@ -164,7 +169,7 @@ class Runner:
             Logits after the last tokens; shape (last, vocabulary).
         """
         with self._guarded(prompt_length):
-            logits = self._model.forward(tokens, token, last=last)
+            logits = self.model.forward(tokens, token, last=last)
         self._read += tokens
         return logits
 
@@ -184,7 +189,7 @@ class Runner:
     def _explain_memory(self, prompt_length: int) -> OutOfMemory:
         torch.cuda.empty_cache()
         return OutOfMemory(
-            f"A prompt of {prompt_length} tokens does not fit in the memory of {self._model.device} beside the model "
+            f"A prompt of {prompt_length} tokens does not fit in the memory of {self.model.device} beside the model "
             f"{self.name}. Select less code, start a new conversation, or set device to 'cpu'.",
             model=self.name,
             promptTokens=prompt_length,
@@ -206,9 +211,6 @@ class Runner:
                 maxTokens=reply,
                 contextLength=self.context_length,
             )
-
-    def _decode_tokens(self, tokens: Sequence[int]) -> str:
-        return self._tokenizer.backend_tokenizer.decode(list(tokens), skip_special_tokens=True)
 
 
 def list_tokens(tokens: int | Sequence[int] | None) -> list[int]:

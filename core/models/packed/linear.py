@@ -117,8 +117,9 @@ class Head:
         vocabulary = self._exact.shape[0]
         logits = self._coarse(hidden)[:, :vocabulary].float()
         likely = logits.topk(min(_LIKELY, vocabulary), sorted=False).indices
-        exact = torch.bmm(self._exact[likely].float(), hidden.float()[:, :, None])
-        return logits.scatter_(1, likely, exact[:, :, 0])
+        # One by one: the last digits of a batched product depend on the size of the batch.
+        exact = [self._exact[rows].float() @ one for rows, one in zip(likely, hidden.float(), strict=True)]
+        return logits.scatter_(1, likely, torch.stack(exact))
 
 
 def pack_matrix(name: str, matrix: Matrix) -> dict[str, torch.Tensor]:

@@ -114,7 +114,7 @@ def test_unloading_closes_the_files(folder: Path) -> None:
     pack(folder)
     backend = TorchBackend()
     loaded = load(folder, backend)
-    decoder = weakref.ref(loaded.runner._model._decoder)
+    decoder = weakref.ref(loaded.runner.model._decoder)
     loaded.evict()
     again = load(folder, backend)
     assert again.runner is loaded.runner

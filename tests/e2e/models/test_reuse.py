@@ -72,7 +72,7 @@ def open_runner(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], 
 
 def read(runner: Runner, prompt: list[int], count: int = 30, **options: object) -> list[int]:
     params = SamplingParams(max_tokens=count, **options)
-    return [token for token, _ in zip(runner._tokens(prompt, params, CancelToken()), range(count), strict=False)]
+    return [token for token, _ in zip(runner.tokens(prompt, params, CancelToken()), range(count), strict=False)]
 
 
 def text(length: int, seed: int = 1) -> list[int]:
@@ -81,7 +81,7 @@ def text(length: int, seed: int = 1) -> list[int]:
 
 def is_greedy(runner: Runner, prompt: list[int], reply: list[int]) -> bool:
     """Whether each token of a reply is the likeliest one, when everything is read anew, one token at a time."""
-    model, token = runner._model.model, CancelToken()
+    model, token = runner.model.model, CancelToken()
     model.release()
     with torch.inference_mode():
         logits = [model.forward(prompt, token)[-1]]
@@ -110,10 +110,10 @@ def test_next_turn_reads_only_what_is_new(open_runner: Callable[[], Runner]) -> 
     runner = open_runner()
     first = text(120)
     reply = read(runner, first)
-    runner._model.steps.clear()
+    runner.model.steps.clear()
     second = [*first, *reply[:20], *text(30, seed=2)]
     again = read(runner, second)
-    assert runner._model.steps[0] == 30
+    assert runner.model.steps[0] == 30
     assert is_greedy(open_runner(), second, again)
 
 
@@ -124,16 +124,16 @@ def test_another_prompt_is_answered_as_if_nothing_had_been_read(open_runner: Cal
     first = text(120)
     read(runner, first)
     second = [*first[:same], *text(120 - same, seed=3)]
-    runner._model.steps.clear()
+    runner.model.steps.clear()
     found = read(runner, second)
-    assert runner._model.steps[0] == max(1, 120 - same)
+    assert runner.model.steps[0] == max(1, 120 - same)
     assert is_greedy(open_runner(), second, found)
 
 
 def test_cancelled_prompt_leaves_nothing_wrong(open_runner: Callable[[], Runner]) -> None:
     runner = open_runner()
     token = CancelToken()
-    stream = runner._tokens(text(60), SamplingParams(max_tokens=50), token)
+    stream = runner.tokens(text(60), SamplingParams(max_tokens=50), token)
     next(stream)
     token.cancel()
     with pytest.raises(Cancelled):
@@ -146,7 +146,7 @@ def test_released_memory_is_read_anew(open_runner: Callable[[], Runner]) -> None
     runner = open_runner()
     read(runner, text(60))
     runner.release()
-    assert runner._model.length == 0
+    assert runner.model.length == 0
     prompt = [*text(60), *text(20, seed=4)]
     assert is_greedy(open_runner(), prompt, read(runner, prompt))
 
@@ -162,7 +162,7 @@ def test_guessing_does_not_change_what_is_said(
     runner = open_runner()
     found = read(runner, prompt, 60)
     assert is_greedy(open_runner(), prompt, found)
-    assert len(runner._model.steps) < 45
+    assert len(runner.model.steps) < 45
 
 
 def test_guessing_keeps_to_the_limit(open_runner: Callable[[], Runner]) -> None:
@@ -170,9 +170,9 @@ def test_guessing_keeps_to_the_limit(open_runner: Callable[[], Runner]) -> None:
     runner = open_runner()
     prompt = text(3, seed=6) * 20
     params = SamplingParams(max_tokens=9)
-    runner._end_tokens = set()
+    runner.end_tokens = set()
     assert len(list(runner.generate(prompt, params, CancelToken()))) == 9
-    assert runner._model.length <= len(prompt) + 9
+    assert runner.model.length <= len(prompt) + 9
 
 
 def test_same_seed_says_the_same_with_and_without_memory(open_runner: Callable[[], Runner]) -> None:

@@ -263,12 +263,12 @@ def test_what_was_read_stays_over_a_swap_while_there_is_room(
     turns = Turns(folders, TIGHT)
     runner = turns.bring(folders[0]).runner
     list(runner.generate(PROMPT[0].tolist(), SamplingParams(max_tokens=2), CancelToken()))
-    assert runner._model.length >= PROMPT.numel()
+    assert runner.model.length >= PROMPT.numel()
     turns.leave()
     turns.bring(folders[1])
-    assert runner._model.length >= PROMPT.numel()
+    assert runner.model.length >= PROMPT.numel()
     measured = loader._measure()
     monkeypatch.setattr(loader, "_measure", lambda: [replace(one, free=HEADROOM - 1) for one in measured])
     turns.leave()
     turns.bring(folders[2])
-    assert runner._model.length == 0
+    assert runner.model.length == 0

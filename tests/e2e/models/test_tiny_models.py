@@ -43,7 +43,7 @@ def reference(folder: Path, prompt: list[int], count: int, **options: object) ->
 
 def tokens(runner: Runner, prompt: list[int], count: int, **options: object) -> list[int]:
     """What our loop answers, token by token."""
-    stream = runner._tokens(prompt, SamplingParams(max_tokens=count, **options), CancelToken())
+    stream = runner.tokens(prompt, SamplingParams(max_tokens=count, **options), CancelToken())
     return [number for number, _ in zip(stream, range(count), strict=False)]
 
 
@@ -78,10 +78,10 @@ def test_sliding_window_matters(phi3_folder: Path, tmp_path: Path) -> None:
 def test_text_is_complete_and_ends_once(llama_folder: Path) -> None:
     runner = load(llama_folder)
     prompt = prompt_of(20)
-    runner._end_tokens = set()
+    runner.end_tokens = set()
     chunks = list(runner.generate(prompt, SamplingParams(max_tokens=50), CancelToken()))
     assert [chunk.finish for chunk in chunks] == [None] * 49 + ["length"]
-    expected = runner._decode_tokens(tokens(runner, prompt, 50))
+    expected = runner.decode(tokens(runner, prompt, 50))
     assert "".join(chunk.text for chunk in chunks) == expected
 
 
@@ -90,7 +90,7 @@ def test_end_token_ends_the_reply(llama_folder: Path) -> None:
     prompt = prompt_of(20)
     answer = tokens(runner, prompt, 10)
     end = answer[5]
-    runner._end_tokens = {end}
+    runner.end_tokens = {end}
     chunks = list(runner.generate(prompt, SamplingParams(max_tokens=50), CancelToken()))
     assert chunks[-1].finish == "stop"
     assert len(chunks) == answer.index(end) + 1
@@ -98,7 +98,7 @@ def test_end_token_ends_the_reply(llama_folder: Path) -> None:
 
 def test_stop_string_ends_the_reply_and_is_not_emitted(llama_folder: Path) -> None:
     runner = load(llama_folder)
-    runner._end_tokens = set()
+    runner.end_tokens = set()
     prompt = prompt_of(20)
     whole = "".join(c.text for c in runner.generate(prompt, SamplingParams(max_tokens=40), CancelToken()))
     stop = whole[10:14]
@@ -161,7 +161,7 @@ def test_failure_of_the_device_is_explained_and_the_model_stays_usable(
     def fail(*_: object) -> None:
         raise failure
 
-    hook = runner._model._model.register_forward_pre_hook(fail)
+    hook = runner.model._model.register_forward_pre_hook(fail)
     with pytest.raises(expected):
         list(runner.generate(prompt_of(10), SamplingParams(max_tokens=5), CancelToken()))
     hook.remove()
@@ -268,7 +268,7 @@ def test_cancelled_load_loads_nothing(llama_folder: Path) -> None:
 def test_weighs_what_is_loaded(qwen2_folder: Path, llama_folder: Path, phi3_folder: Path) -> None:
     """The size known before loading is that of the model in memory."""
     for folder in (qwen2_folder, llama_folder, phi3_folder):
-        model = load(folder)._model._model
+        model = load(folder).model._model
         footprint = weigh(folder)
         assert footprint.parameters == sum(one.numel() for one in model.parameters())
         config = model.config

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.models.prompt_lookup import DraftLength, PromptLookup
+from core.models.prompt_lookup import PromptLookup
 
 texts = st.lists(st.integers(0, 4), max_size=60)
 
@@ -46,14 +46,3 @@ def test_pushing_is_the_same_as_starting_with_the_text(text: list[int]) -> None:
     for token in text:
         pushed.push(token)
     assert pushed.draft(8) == PromptLookup(text).draft(8)
-
-
-def test_draft_grows_with_success_and_shrinks_after_a_miss() -> None:
-    length = DraftLength()
-    short = length.count
-    length.learn(short, short)
-    assert length.count > short
-    length.learn(length.count, 1)
-    assert length.count == short
-    length.learn(0, 0)
-    assert length.count == short

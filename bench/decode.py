@@ -1,0 +1,313 @@
+"""How fast models answer on this machine: `python -m bench.decode [MODEL ...] [--json]`.
+
+Each model is a reference as in the settings: a model of a set, a model folder, or a GGUF file,
+which is converted once. Without any, it is the one that writes code in the starter set, installed
+if need be. Everything runs as in the product: placement, loader, runner; in one process, on as
+many threads as the engine takes. Compared, in turns and in medians, with `generate` of
+transformers in the fastest precision of the processor, from the same folder:
+
+- decode: tokens per second after the first, one token at a time, greedily;
+- first token: after a prompt of 512 tokens, the model being loaded; and, in a process of its own
+  cache, after the model's files were dropped from the page cache, loading included;
+- follow-up: first token of a turn that adds 32 tokens to 1,000 known ones, over that of reading
+  them all;
+- prompt lookup: replies that copy from the prompt, over decoding them one token at a time.
+
+With `--llama-bench COMMAND`, decoding is compared with that program of llama.cpp as well, on the
+same GGUF file and as many threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import AutoModelForCausalLM, StoppingCriteria, StoppingCriteriaList
+
+from bench.figures import finish, median, show
+from core.cancellation import CancelToken
+from core.models.causal_model import CausalModel
+from core.models.installer import Installer
+from core.models.interface import ChatMessage, SamplingParams
+from core.models.loader import LoadedModel, TorchBackend
+from core.models.manifest import find_gguf
+from core.models.placement import Placement, plan
+from core.models.registry import ModelRegistry
+from core.models.runner import Runner
+from core.models.weights import weigh
+from core.paths import DataFolders
+from core.settings import Device, Precision
+
+STARTER = "starter"
+FIRST_PROMPT, KNOWN, ADDED = 512, 1000, 32
+STOP_TOKENS = 4
+"""Tokens in which a stop text is looked for."""
+COPIED = 160
+"""Longest reply of the copying prompts, in tokens."""
+QUESTION = "Explain step by step how quicksort works, what it costs, and when another algorithm is better."
+CODE = """def count_words(text):
+    words = {}
+    for word in text.lower().split():
+        word = word.strip(".,!?")
+        if word in words:
+            words[word] += 1
+        else:
+            words[word] = 1
+    return words
+"""
+REQUESTS = (
+    "Write this function again, exactly as it is.",
+    "Write this function again, with the name count_tokens.",
+    "Repeat the code above.",
+)
+FENCE = "```"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model under test."""
+
+    name: str
+    folder: Path
+    placement: Placement
+    loaded: LoadedModel
+
+    @property
+    def runner(self) -> Runner:
+        """What answers."""
+        return self.loaded.runner
+
+    @property
+    def computed(self) -> CausalModel:
+        """What computes, one step at a time."""
+        return self.loaded.runner.model
+
+
+class Token(NamedTuple):
+    """A token of a reply, and when it was there, in seconds."""
+
+    number: int
+    time: float
+
+
+class Marks(StoppingCriteria):
+    """Notes when `generate` has a token."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Stop nothing."""
+        self.times.append(time.perf_counter())
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool)
+
+
+def main() -> None:
+    """Measure and print the figures; the last line is one JSON object."""
+    options = _options()
+    registry = ModelRegistry(DataFolders(options.home) if options.home else DataFolders.locate())
+    backend = TorchBackend()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    references = options.models or [_starter_model(registry)]
+    found = [_measure_model(reference, registry, backend, options) for reference in references]
+    finish({"models": found, "threads": torch.get_num_threads()})
+
+
+def _measure_model(
+    reference: str, registry: ModelRegistry, backend: TorchBackend, options: argparse.Namespace
+) -> dict[str, Any]:
+    folder = Installer(registry).ensure(reference, lambda phase: print(phase.message), CancelToken())
+    cold = cold_first_token(reference, folder, options.precision)
+    subject = _load(reference, folder, backend, options.precision)
+    plain, theirs, llama = measure_decode(subject, options)
+    first, follow_up, same = measure_follow_up(subject, options.rounds)
+    copied, one_by_one, identical = measure_copying(subject)
+    result = {
+        "name": Path(reference).name,
+        "dtype": subject.placement.precision.value,
+        "tokensPerSecond": round(plain, 1),
+        "ratioToHf": round(plain / theirs, 2),
+        "promptLookupSpeedup": round(one_by_one / copied, 2),
+        "promptLookupIdentical": identical,
+        "firstTokenMs": round(1000 * first),
+        "coldCacheFirstTokenMs": round(1000 * cold),
+        "followUpFirstTokenRatio": round(follow_up, 3),
+        "followUpSameTokens": same,
+        **({"ratioToLlamaCpp": round(plain / llama, 2)} if llama else {}),
+    }
+    if not options.json:
+        rows = [(name, str(value)) for name, value in result.items()]
+        rows += [("transformers, tokens per second", f"{theirs:.1f}")]
+        rows += [("llama.cpp, tokens per second", f"{llama:.1f}")] if llama else []
+        show(f"{subject.name}, {torch.get_num_threads()} thread(s): {subject.placement.reason}", rows)
+    subject.loaded.evict()
+    backend.release()
+    return result
+
+
+def measure_decode(subject: Subject, options: argparse.Namespace) -> tuple[float, float, float | None]:
+    """Return tokens per second of ours, of transformers and of llama.cpp."""
+    prompt = subject.runner.encode_chat([ChatMessage("user", QUESTION)])
+    reference = _load_reference(subject)
+    gguf = find_gguf(subject.folder)
+    ours, theirs, llama = [], [], []
+    for _ in range(options.rounds):
+        ours.append(_rate([one.time for one in _decode(subject.computed, prompt, options.tokens)]))
+        theirs.append(_rate(_generate(reference, prompt, options.tokens)))
+        if options.llama_bench and gguf:
+            llama.append(_llama_rate(options.llama_bench, gguf, options.tokens))
+    return median(ours), median(theirs), median(llama) if llama else None
+
+
+def measure_follow_up(subject: Subject, rounds: int) -> tuple[float, float, bool]:
+    """Return the seconds to a first token, the share of them that a follow-up takes, and whether it says the same."""
+    text = subject.runner.encode_chat([ChatMessage("user", f"{CODE}\n" * 20)])
+    while len(text) < KNOWN + ADDED:
+        text += text
+    first, cold, warm, same = [], [], [], []
+    for index in range(rounds):
+        start = [*text[index:], *text[:index]]
+        subject.runner.release()
+        first.append(_time(lambda start=start: _say(subject.runner, start[:FIRST_PROMPT], 1)))
+        whole, known = start[: KNOWN + ADDED], start[:KNOWN]
+        subject.runner.release()
+        cold.append(_time(lambda whole=whole: _say(subject.runner, whole, 1)))
+        expected = _say(subject.runner, whole, 16)
+        subject.runner.release()
+        _say(subject.runner, known, 1)
+        warm.append(_time(lambda whole=whole: _say(subject.runner, whole, 1)))
+        same.append(_say(subject.runner, whole, 16) == expected)
+    return median(first), median(warm) / median(cold), all(same)
+
+
+def measure_copying(subject: Subject) -> tuple[float, float, bool]:
+    """Return the seconds of copied code with and without lookup, and whether it is the same."""
+    with_lookup = without = 0.0
+    identical = True
+    for request in REQUESTS:
+        question = f"{FENCE}python\n{CODE}{FENCE}\n\n{request}"
+        prompt = subject.runner.encode_chat([ChatMessage("user", question)], f"{FENCE}python\n")
+        subject.runner.release()
+        reply = list(_reply(subject.runner, prompt, COPIED, stop=FENCE))
+        plain = list(_decode(subject.computed, prompt, len(reply)))
+        with_lookup += reply[-1].time - reply[0].time
+        without += plain[-1].time - plain[0].time
+        identical &= [one.number for one in reply] == [one.number for one in plain]
+    return with_lookup, without, identical
+
+
+def cold_first_token(reference: str, folder: Path, precision: Precision) -> float:
+    """Return the seconds from nothing in memory to a first token after a short prompt."""
+    _drop_from_page_cache(folder)
+    started = time.perf_counter()
+    subject = _load(reference, folder, TorchBackend(), precision)
+    _say(subject.runner, subject.runner.encode_chat([ChatMessage("user", QUESTION)]), 1)
+    elapsed = time.perf_counter() - started
+    subject.loaded.evict()
+    return elapsed
+
+
+def _load(reference: str, folder: Path, backend: TorchBackend, precision: Precision) -> Subject:
+    footprint = weigh(folder)
+    placement = plan(reference, footprint, backend.measure(), {}, device=Device.CPU, precision=precision)
+    loaded = backend.load(reference, folder, placement, CancelToken(), lambda _, __: None)
+    return Subject(reference, folder, placement, loaded)
+
+
+def _load_reference(subject: Subject) -> Any:
+    fast = torch.backends.cpu.get_cpu_capability() not in {"DEFAULT", "NO AVX", "AVX2"}
+    dtype = torch.bfloat16 if fast else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(subject.folder, dtype=dtype, local_files_only=True)
+    model.generation_config.eos_token_id = None
+    return model
+
+
+def _decode(model: CausalModel, prompt: Sequence[int], count: int) -> Iterator[Token]:
+    """Decode greedily, one token at a time, whatever the reply says."""
+    model.release()
+    with torch.inference_mode():
+        logits = model.forward(prompt, CancelToken())
+        for _ in range(count):
+            number = int(logits[-1].argmax())
+            yield Token(number, time.perf_counter())
+            logits = model.forward([number], CancelToken())
+    model.release()
+
+
+def _reply(runner: Runner, prompt: Sequence[int], count: int, stop: str = "") -> Iterator[Token]:
+    """Decode as the product does, up to the end of the reply or to where it says `stop`."""
+    stream = runner.tokens(prompt, SamplingParams(max_tokens=count), CancelToken())
+    said: list[int] = []
+    for _, number in zip(range(count), stream, strict=False):
+        yield Token(number, time.perf_counter())
+        said.append(number)
+        if number in runner.end_tokens or (stop and stop in runner.decode(said[-STOP_TOKENS:])):
+            return
+
+
+def _generate(model: Any, prompt: Sequence[int], count: int) -> list[float]:
+    marks = Marks()
+    ids = torch.tensor([list(prompt)])
+    options = {"max_new_tokens": count, "do_sample": False, "pad_token_id": 0}
+    model.generate(ids, attention_mask=torch.ones_like(ids), stopping_criteria=StoppingCriteriaList([marks]), **options)
+    return marks.times
+
+
+def _say(runner: Runner, prompt: Sequence[int], count: int) -> list[int]:
+    return [one.number for one in _reply(runner, prompt, count)]
+
+
+def _rate(marks: Sequence[float]) -> float:
+    return (len(marks) - 1) / (marks[-1] - marks[0])
+
+
+def _time(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _llama_rate(command: str, gguf: Path, tokens: int) -> float:
+    arguments = ["-m", str(gguf), "-t", str(torch.get_num_threads()), "-p", "0", "-n", str(tokens), "-r", "1"]
+    done = subprocess.run([command, *arguments, "-o", "json"], check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout)[0]["avg_ts"])
+
+
+def _drop_from_page_cache(folder: Path) -> None:
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _starter_model(registry: ModelRegistry) -> str:
+    Installer(registry).pull(STARTER, lambda _: None, CancelToken())
+    return next(iter(registry.model_set(STARTER).models))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("models", nargs="*", help="a model of a set, a model folder or a GGUF file")
+    parser.add_argument("--home", type=Path, help="data folder to install into, if not the usual one")
+    parser.add_argument("--precision", type=Precision, default=Precision.AUTO)
+    parser.add_argument("--threads", type=int, help="if not as many as the engine takes")
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--llama-bench", metavar="COMMAND", help="a built llama-bench to compare with")
+    parser.add_argument("--json", action="store_true", help="print the figures only")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
