@@ -9,7 +9,7 @@ from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from cli import exit_codes
-from cli.commands import chat, conversations, demo, doctor, evaluate, models, processes, questions, tasks
+from cli.commands import chat, conversations, demo, doctor, evaluate, feedback, models, processes, questions, tasks
 from cli.context import Context
 from cli.engine import BlockingClient, Connect
 from cli.exit_codes import ExitCode
@@ -19,7 +19,7 @@ from core.errors import AssistantError, Cancelled
 from core.paths import DataFolders
 from core.version import VERSION
 
-_GROUPS = (questions, chat, tasks, models, conversations, processes, doctor, demo, evaluate)
+_GROUPS = (questions, chat, tasks, feedback, models, conversations, processes, doctor, demo, evaluate)
 
 
 def main(arguments: Sequence[str], connect: Connect = BlockingClient.connect) -> int:

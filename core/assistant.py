@@ -26,6 +26,7 @@ from core.knowledge.embedder import Vectors
 from core.knowledge.verification import verify
 from core.messages import (
     AskRequest,
+    ChooseRouteRequest,
     Conversation,
     ConversationList,
     ConversationRequest,
@@ -42,6 +43,7 @@ from core.messages import (
     Imported,
     ImportTasksRequest,
     Intent,
+    JudgeRequest,
     LookUp,
     LookUpRequest,
     Origin,
@@ -172,6 +174,33 @@ class Assistant:
     async def restore_task(self, request: RestoreTaskRequest, context: RequestContext) -> TaskDetails:
         """Bring a deleted task back."""
         return await self._retrieve(context, lambda shelf: shelf.knowledge.restore(request.task_id))
+
+    async def judge(self, request: JudgeRequest, context: RequestContext) -> Done:
+        """Keep what has become of an answer, or take that back."""
+        check_text("query", request.query, QUERY_LIMIT)
+
+        def work(shelf: Shelf) -> Done:
+            if request.outcome is None:
+                shelf.knowledge.take_back(request.query, request.task_id)
+                return Done(message="The judgement is taken back.")
+            vector = shelf.embedder.embed([request.query])[0]
+            shelf.knowledge.judge(request.query, vector, request.task_id, request.outcome)
+            return Done(message=f"{request.task_id} is {request.outcome.value} for such queries.")
+
+        return await self._retrieve(context, work)
+
+    async def choose_route(self, request: ChooseRouteRequest, context: RequestContext) -> Done:
+        """Keep which intent a query has, or take that back."""
+        check_text("query", request.query, QUERY_LIMIT)
+
+        def work(shelf: Shelf) -> Done:
+            if request.intent is None:
+                shelf.knowledge.withdraw(request.query)
+                return Done(message="The choice is taken back.")
+            shelf.knowledge.overrule(request.query, shelf.embedder.embed([request.query])[0], request.intent)
+            return Done(message=f"Such queries are taken as {request.intent.value} from now on.")
+
+        return await self._retrieve(context, work)
 
     async def import_tasks(self, request: ImportTasksRequest, context: RequestContext) -> Imported:
         """Read solved tasks from a source."""

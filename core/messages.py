@@ -40,6 +40,14 @@ class Origin(StrEnum):
     IMPORTED = "imported"
 
 
+class Outcome(StrEnum):
+    """What a person has made of code that rests on a stored task."""
+
+    ACCEPTED = "accepted"
+    EDITED = "edited"
+    REJECTED = "rejected"
+
+
 class ModelState(StrEnum):
     """Where a model is in its life; `absent` means installed or not, but never loaded."""
 
@@ -283,6 +291,29 @@ class RestoreTaskRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeRequest:
+    """Say what has become of code that rests on a task: it moves the task for queries that are near."""
+
+    method: ClassVar[str] = "judge"
+    query: str
+    """What was asked for."""
+    task_id: str
+    """The source of the answer."""
+    outcome: Outcome | None = None
+    """Takes the place of an earlier one for the same query and task; without one, that is taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChooseRouteRequest:
+    """Say which intent a query has, whatever the router says, without asking the query again."""
+
+    method: ClassVar[str] = "chooseRoute"
+    query: str
+    intent: Intent | None = None
+    """Holds for nearly the same queries, too; without one, an earlier choice is taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportTasksRequest:
     """Read solved tasks from a source into the store."""
 
@@ -370,6 +401,8 @@ Request = (
     | UpdateTaskRequest
     | ForgetRequest
     | RestoreTaskRequest
+    | JudgeRequest
+    | ChooseRouteRequest
     | ImportTasksRequest
     | ExportTasksRequest
     | StatusRequest

@@ -43,6 +43,8 @@ class Dispatcher:
                 (messages.UpdateTaskRequest, assistant.update_task),
                 (messages.ForgetRequest, assistant.forget),
                 (messages.RestoreTaskRequest, assistant.restore_task),
+                (messages.JudgeRequest, assistant.judge),
+                (messages.ChooseRouteRequest, assistant.choose_route),
                 (messages.ImportTasksRequest, assistant.import_tasks),
                 (messages.ExportTasksRequest, assistant.export_tasks),
                 (messages.ConversationsRequest, assistant.conversations),

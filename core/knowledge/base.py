@@ -21,6 +21,7 @@ from core.knowledge.embedder import Embedder, Vectors
 from core.knowledge.exact import Rows, VectorTable
 from core.knowledge.indexing import IndexKeeper
 from core.knowledge.journal import Journal
+from core.knowledge.judgements import Judgement, Judgements
 from core.knowledge.retriever import rank
 from core.knowledge.similarity import CROWD
 from core.knowledge.task import Match, Task
@@ -31,6 +32,7 @@ from core.messages import (
     Intent,
     KnowledgeInfo,
     Origin,
+    Outcome,
     TaskDetails,
     TaskList,
     TasksRequest,
@@ -72,7 +74,7 @@ class KnowledgeBase:
         if rows.ids:
             self._table.put(rows)
         self._calibration = _calibration(self._journal, embedder)
-        self._feedback = Feedback(self._journal.overrules(embedder.fingerprint))
+        self._read_feedback()
         self._keeper = IndexKeeper(
             journal=self._journal.path,
             root=folder / "index",
@@ -117,7 +119,8 @@ class KnowledgeBase:
             language: Only tasks in this programming language.
             origin: Only tasks from there.
         """
-        return rank(query, self._candidates(vector, limit, language, origin))[:limit]
+        candidates = self._candidates(vector, limit, language, origin)
+        return rank(query, candidates, self._judgements.shifts(vector))[:limit]
 
     def thresholds(self) -> Thresholds:
         """Return the calibrated thresholds for this embedder and this size."""
@@ -234,6 +237,38 @@ class KnowledgeBase:
                 self._show([task], [sequence], vector[np.newaxis])
         self._on_change()
         return self.get(task_id)
+
+    def judge(self, query: str, vector: Vectors, task_id: str, outcome: Outcome) -> None:
+        """Keep what a person has made of an answer that rests on a task; durable when this returns.
+
+        From then on the task's similarity is another for queries that are near this one.
+
+        Args:
+            query: What was asked for.
+            vector: Its embedding: shape (dimension,), unit length.
+            task_id: The source of the answer.
+            outcome: What has become of it.
+
+        Raises:
+            NotFound: There is no such task.
+            StorageFailed: It could not be made durable.
+        """
+        with self._lock:
+            self._journal.get(task_id)
+            judgement = Judgement(query=query.strip(), task_id=task_id, outcome=outcome, vector=vector)
+            self._journal.put_judgement(judgement, self._embedder.fingerprint)
+            self._read_feedback()
+
+    def take_back(self, query: str, task_id: str) -> None:
+        """Forget what a person has made of an answer that rests on a task.
+
+        Raises:
+            NotFound: Nothing was said of this task for these words.
+        """
+        with self._lock:
+            if not self._journal.remove_judgement(query.strip(), task_id):
+                raise NotFound(f"{task_id!r} has not been judged for {query.strip()!r}.")
+            self._read_feedback()
 
     # --- routes ---------------------------------------------------------------------------
 
@@ -365,19 +400,20 @@ class KnowledgeBase:
 
     def _read_feedback(self) -> None:
         self._feedback = Feedback(self._journal.overrules(self._embedder.fingerprint))
+        self._judgements = Judgements(self._journal.judgements(self._embedder.fingerprint))
 
-    def _reembed_overrules(self) -> None:
+    def _reembed_feedback(self) -> None:
         with self._lock:
-            stale = self._journal.unembedded_overrules(self._embedder.fingerprint)
+            stale = self._journal.unembedded_queries(self._embedder.fingerprint)
         vectors = self._embedder.embed(stale)
         with self._lock:
             for query, vector in zip(stale, vectors, strict=True):
-                self._journal.reembed_overrule(query, vector, self._embedder.fingerprint)
+                self._journal.reembed_query(query, vector, self._embedder.fingerprint)
             self._read_feedback()
 
     def _reembed(self) -> None:
         """Embed again what another model has embedded: of the tasks, what was taught last first."""
-        self._reembed_overrules()
+        self._reembed_feedback()
         with self._lock:
             stale = self._journal.unembedded(self._embedder.fingerprint)
         while stale and not self._closing:

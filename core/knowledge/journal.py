@@ -2,7 +2,7 @@
 
 Every change is on disk before the method that made it returns. No task is ever removed: an
 earlier form of a task is kept as a version, and a forgotten task keeps its row. A person's
-choices of intents are kept beside the tasks.
+choices of intents and judgements of answers are kept beside the tasks.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from core.errors import NotFound, StorageFailed
 from core.knowledge.calibration import Calibration
 from core.knowledge.embedder import Vectors
 from core.knowledge.exact import Rows
+from core.knowledge.judgements import Judgement
 from core.knowledge.task import Task, now
-from core.messages import Intent, Origin
+from core.messages import Intent, Origin, Outcome
 from core.routing.feedback import Overrule
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _APPLICATION_ID = 0x41434741
 """Marks the file as ours, so that another SQLite database is never taken for a journal."""
 
@@ -66,7 +67,18 @@ CREATE TABLE overrule (
     chosen_at TEXT NOT NULL
 ) STRICT
 """
-_MIGRATIONS = {1: _OVERRULES}
+_JUDGEMENTS = """
+CREATE TABLE judgement (
+    query TEXT NOT NULL,
+    task_id TEXT NOT NULL REFERENCES task(id),
+    outcome TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    embedder TEXT NOT NULL,
+    judged_at TEXT NOT NULL,
+    PRIMARY KEY (query, task_id)
+) STRICT
+"""
+_MIGRATIONS = {1: _OVERRULES, 2: _JUDGEMENTS}
 """Per version of the schema: what makes the next one of it."""
 
 _CALIBRATION = """
@@ -196,9 +208,23 @@ class Journal:
         rows = self._rows("SELECT query, intent, vector FROM overrule WHERE embedder = ? ORDER BY rowid", [embedder])
         return [Overrule(query=row[0], intent=Intent(row[1]), vector=np.frombuffer(row[2], np.float32)) for row in rows]
 
-    def unembedded_overrules(self, embedder: str) -> list[str]:
-        """Return the queries of choices whose vector is of another embedder."""
-        return [row[0] for row in self._rows("SELECT query FROM overrule WHERE embedder != ?", [embedder])]
+    def judgements(self, embedder: str) -> list[Judgement]:
+        """Return a person's judgements that have a vector of `embedder`, the latest last."""
+        rows = self._rows(
+            "SELECT query, task_id, outcome, vector FROM judgement WHERE embedder = ? ORDER BY rowid", [embedder]
+        )
+        return [
+            Judgement(query=row[0], task_id=row[1], outcome=Outcome(row[2]), vector=np.frombuffer(row[3], np.float32))
+            for row in rows
+        ]
+
+    def unembedded_queries(self, embedder: str) -> list[str]:
+        """Return the queries of choices and judgements whose vector is of another embedder."""
+        rows = self._rows(
+            "SELECT query FROM overrule WHERE embedder != ?1 UNION SELECT query FROM judgement WHERE embedder != ?1",
+            [embedder],
+        )
+        return [row[0] for row in rows]
 
     # --- writing --------------------------------------------------------------------------
 
@@ -246,17 +272,38 @@ class Journal:
                 [overrule.query, overrule.intent.value, _blob(overrule.vector), embedder, now()],
             )
 
-    def reembed_overrule(self, query: str, vector: Vectors, embedder: str) -> None:
-        """Replace the vector of another embedder; a choice that was withdrawn stays so."""
+    def reembed_query(self, query: str, vector: Vectors, embedder: str) -> None:
+        """Replace the vector of another embedder; a choice or judgement that was taken back stays so."""
+        values = [_blob(vector), embedder, query]
         with self._transaction() as database:
-            database.execute(
-                "UPDATE overrule SET vector = ?, embedder = ? WHERE query = ?", [_blob(vector), embedder, query]
-            )
+            database.execute("UPDATE overrule SET vector = ?, embedder = ? WHERE query = ?", values)
+            database.execute("UPDATE judgement SET vector = ?, embedder = ? WHERE query = ?", values)
 
     def remove_overrule(self, query: str) -> bool:
         """Remove a choice for good; return whether there was one."""
         with self._transaction() as database:
             return database.execute("DELETE FROM overrule WHERE query = ?", [query]).rowcount > 0
+
+    def put_judgement(self, judgement: Judgement, embedder: str) -> None:
+        """Store a person's judgement, in the place of an earlier one for the same query and task."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO judgement VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    judgement.query,
+                    judgement.task_id,
+                    judgement.outcome.value,
+                    _blob(judgement.vector),
+                    embedder,
+                    now(),
+                ],
+            )
+
+    def remove_judgement(self, query: str, task_id: str) -> bool:
+        """Remove a judgement for good; return whether there was one."""
+        with self._transaction() as database:
+            values = [query, task_id]
+            return database.execute("DELETE FROM judgement WHERE query = ? AND task_id = ?", values).rowcount > 0
 
     def set_forgotten(self, task_id: str, *, forgotten: bool) -> int:
         """Mark a task as forgotten, or bring it back; on disk when this returns.

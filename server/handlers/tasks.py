@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from core.messages import (
+    ChooseRouteRequest,
     ExportTasksRequest,
     ForgetRequest,
     ImportTasksRequest,
+    JudgeRequest,
     RestoreTaskRequest,
     TaskRequest,
     TasksRequest,
@@ -22,5 +24,7 @@ def register(server: AssistantServer) -> None:
     forward(server, UpdateTaskRequest, "Changing the task")
     forward(server, ForgetRequest, "Forgetting the task")
     forward(server, RestoreTaskRequest, "Restoring the task")
+    forward(server, JudgeRequest, "Keeping what became of the answer")
+    forward(server, ChooseRouteRequest, "Keeping the choice")
     forward(server, ImportTasksRequest, "Importing tasks")
     forward(server, ExportTasksRequest, "Exporting tasks")

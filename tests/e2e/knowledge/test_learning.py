@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,10 +17,14 @@ from core.engine.client import EngineClient
 from core.errors import RejectedTask
 from core.messages import (
     AskRequest,
+    ChooseRouteRequest,
+    Done,
     Generation,
     Intent,
+    JudgeRequest,
     LookUp,
     LookUpRequest,
+    Outcome,
     TaskDetails,
     TaskRequest,
     Taught,
@@ -67,3 +72,17 @@ async def test_a_wrong_route_is_not_taken_again(engine: EngineClient) -> None:
     after = (await engine.call(LookUpRequest(query=query), LookUp)).route
     assert (after.intent, after.sure) == (Intent.GENERATE, True)
     assert "you have chosen generate" in str(after.reason)
+    await engine.call(ChooseRouteRequest(query=query), Done)
+    assert (await engine.call(LookUpRequest(query=query), LookUp)).route == before
+
+
+async def test_a_rejected_source_falls_behind_and_comes_back(engine: EngineClient) -> None:
+    query = "greatest common divisor of two integers"
+    before = (await engine.call(LookUpRequest(query=query), LookUp)).matches
+    judge = JudgeRequest(query=query, task_id=before[0].task_id, outcome=Outcome.REJECTED)
+    await engine.call(judge, Done)
+    after = (await engine.call(LookUpRequest(query=query), LookUp)).matches
+    rejected = {match.task_id: match for match in after}.get(before[0].task_id)
+    assert rejected is None or rejected.similarity < before[0].similarity
+    await engine.call(replace(judge, outcome=None), Done)
+    assert (await engine.call(LookUpRequest(query=query), LookUp)).matches == before

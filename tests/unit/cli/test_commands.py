@@ -13,7 +13,9 @@ from core.errors import Cancelled, EngineBusy, EngineUnavailable, ModelMissing, 
 from core.messages import (
     Action,
     AskRequest,
+    ChooseRouteRequest,
     ConversationRequest,
+    Done,
     ExplainRequest,
     Exported,
     ExportTasksRequest,
@@ -21,9 +23,11 @@ from core.messages import (
     Imported,
     ImportTasksRequest,
     Intent,
+    JudgeRequest,
     Models,
     ModelsRequest,
     Origin,
+    Outcome,
     Phase,
     PhaseName,
     Role,
@@ -263,6 +267,19 @@ def test_the_home_and_the_settings_reach_the_engine(run: Run, tmp_path: Path) ->
     assert ran.engine.folders.root == tmp_path
     assert ran.engine.settings == {"keepAlive": 5}
     assert ran.engine.requests == [ConversationRequest(conversation_id="c1")]
+
+
+def test_feedback_is_given_and_taken_back(run: Run) -> None:
+    for words, request in {
+        ("judge", "t1", "rejected", "sort", "it"): JudgeRequest(
+            query="sort it", task_id="t1", outcome=Outcome.REJECTED
+        ),
+        ("judge", "t1", "none", "sort it"): JudgeRequest(query="sort it", task_id="t1"),
+        ("route", "explain", "sort it"): ChooseRouteRequest(query="sort it", intent=Intent.EXPLAIN),
+        ("route", "none", "sort it"): ChooseRouteRequest(query="sort it"),
+    }.items():
+        ran = run(*words, replies=[Done(message="Noted.")])
+        assert (ran.engine.requests, ran.out) == ([request], "Noted.\n")
 
 
 def test_stop_without_an_engine_starts_none(run: Run) -> None:

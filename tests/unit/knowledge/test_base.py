@@ -9,7 +9,7 @@ from fakes.word_embedder import WordEmbedder
 from core.errors import InvalidParams, NotFound, RejectedTask, StorageFailed
 from core.knowledge.base import KnowledgeBase
 from core.knowledge.task import Match, Task
-from core.messages import Intent, Origin, TasksRequest, Taught, TeachRequest, UpdateTaskRequest
+from core.messages import Intent, Origin, Outcome, TasksRequest, Taught, TeachRequest, UpdateTaskRequest
 
 ADD = "def add(a, b):\n    return a + b"
 
@@ -226,3 +226,36 @@ def test_a_choice_of_intent_survives_a_restart_and_another_model_and_can_be_with
     with pytest.raises(NotFound, match="sort it"):
         store.base.withdraw("sort it")
     store.base.close()
+
+
+def test_a_rejected_task_falls_behind_and_says_why_until_that_is_taken_back(store: Store) -> None:
+    wanted, other = (store.teach(text).task_id for text in ("add two numbers", "add two small numbers"))
+    query, vector = "add two numbers please", store.embedder.embed(["add two numbers please"])[0]
+    before = store.search(query)
+    assert [match.task.id for match in before] == [wanted, other]
+    store.base.judge(query, vector, wanted, Outcome.REJECTED)
+    after = store.search(query)
+    assert [match.task.id for match in after] == [other, wanted]
+    assert "rejected by you for “add two numbers please”" in str(after[1].reason)
+    store.base.take_back(query, wanted)
+    assert store.search(query) == before
+    with pytest.raises(NotFound, match="judged"):
+        store.base.take_back(query, wanted)
+
+
+def test_judging_a_task_that_is_not_there_is_refused(store: Store) -> None:
+    with pytest.raises(NotFound, match="nowhere"):
+        store.base.judge("sort it", store.embedder.embed(["sort it"])[0], "nowhere", Outcome.ACCEPTED)
+
+
+def test_a_judgement_survives_a_restart_and_another_model(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    task_id = store.teach("add two numbers").task_id
+    query = "add numbers"
+    store.base.judge(query, store.embedder.embed([query])[0], task_id, Outcome.ACCEPTED)
+    store.base.close()
+    for fingerprint in ("words-1", "words-2"):
+        store = Store(tmp_path, fingerprint)
+        assert store.base.settle(60)
+        assert "accepted by you" in str(store.search(query)[0].reason)
+        store.base.close()

@@ -151,9 +151,11 @@ def test_a_journal_of_the_first_version_is_brought_up_to_date(path: Path) -> Non
     journal.close()
     with closing(sqlite3.connect(path)) as database:
         database.execute("DROP TABLE overrule")
+        database.execute("DROP TABLE judgement")
         database.execute("PRAGMA user_version = 1")
     journal = Journal(path)
     journal.put_overrule(Overrule(query="sort it", intent=Intent.EXPLAIN, vector=VECTOR), "model")
     assert [one.id for one in journal.newest(None, 5)] == ["one"]
     assert [one.query for one in journal.overrules("model")] == ["sort it"]
+    assert journal.judgements("model") == []
     journal.close()
