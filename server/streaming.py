@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-INTERVAL = 0.03
+INTERVAL = 0.06
 """Seconds between two notifications: smooth to read, and few enough never to crowd the editor."""
 
 TOKENS = "assistant/tokens"

@@ -26,6 +26,7 @@ from core.engine.dispatch import Dispatcher
 from core.engine.endpoint import private_folder
 from core.engine.launch import ALREADY_RUNNING
 from core.engine.model_service import ModelService
+from core.engine.priority import stand_back
 from core.engine.retrieval import Retrieval
 from core.engine.session import Greeting, Session
 from core.engine.status import StatusReport
@@ -40,14 +41,11 @@ from core.version import VERSION
 
 log = logging.getLogger(__name__)
 
-ANNOUNCE_EVERY = 0.05
+ANNOUNCE_EVERY = 0.2
 """Seconds between two announcements of the state, however often it changes."""
 
 STATUS_EVERY = 5.0
 """Seconds after which the state is announced even if nothing has changed: memory, uptime."""
-
-NICENESS = 5
-"""How far the engine stands back for the editor when both want the processor."""
 
 CLOSE_TIMEOUT = 3.0
 """Seconds the two threads get to finish; what must last is on the disk already."""
@@ -156,8 +154,7 @@ class Engine:
 
 def main(folders: DataFolders) -> int:
     """Run the engine in this process until it leaves; return the exit status."""
-    if hasattr(os, "nice"):  # not on Windows
-        os.nice(NICENESS)
+    stand_back()
     private_folder(folders.run)
     _log_to(private_folder(folders.logs) / "engine.log")
     try:

@@ -117,8 +117,10 @@ function describeLoading(model: ModelInfo): StatusText {
 
 function describeRunning(model: ModelInfo): StatusText {
   const speed = model.tokensPerSecond ? `${model.tokensPerSecond.toFixed(1)} tokens/s` : "thinking";
+  // Where a number moves nothing has to spin: an animation costs the editor frames for as long as it runs.
+  const icon = model.tokensPerSecond ? "$(pulse)" : "$(loading~spin)";
   return {
-    text: `$(loading~spin) ${NAME}: ${speed}`,
+    text: `${icon} ${NAME}: ${speed}`,
     summary: `${shortName(model)} is answering (${speed})`,
     kind: "busy",
   };

@@ -153,6 +153,15 @@ async def test_forget_takes_a_task_out_and_restore_brings_it_back(connect: Conne
     assert (await client.call(ASKED, Generation)).sources[0].task_id == taught.task_id
 
 
+async def test_the_engine_stands_back_for_the_editor(connect: Connect) -> None:
+    """Also where Linux weighs whole sessions: niceness alone changes nothing there."""
+    pid = await pid_of(await connect())
+    assert psutil.Process(pid).nice() > psutil.Process().nice()
+    session = Path(f"/proc/{pid}/autogroup")
+    if session.exists():
+        assert int(session.read_text().split()[-1]) > 0
+
+
 async def test_two_clients_share_one_engine_and_both_are_answered(connect: Connect) -> None:
     one, other = await asyncio.gather(connect(name="one"), connect(name="other"))
     assert await pid_of(one) == await pid_of(other)

@@ -176,8 +176,14 @@ function quantile(sorted: number[], share: number): number {
 /** The activation time that the editor itself has measured. */
 async function readActivation(window: Window): Promise<number> {
   await window.command("Developer: Show Running Extensions");
-  const row = window.page.locator(".runtime-extensions-editor .extension", { hasText: "AI CodeGen Assistant" });
-  await row.waitFor();
+  const rows = window.page.locator(".runtime-extensions-editor .extension");
+  const row = rows.filter({ hasText: "AI CodeGen Assistant" });
+  await rows.first().click();
+  // Only the rows in sight exist; the quickest extensions come last.
+  await window.waitUntil(async () => {
+    await window.page.keyboard.press("PageDown");
+    return (await row.count()) > 0;
+  });
   await window.screenshot("activation");
   const found = /(\d+) ?ms/.exec(await row.innerText());
   await window.page.keyboard.press("Escape");
