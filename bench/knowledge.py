@@ -35,7 +35,7 @@ import numpy as np
 import psutil
 
 from core.codec import camel_case
-from core.knowledge.base import KnowledgeBase
+from core.knowledge.base import KnowledgeBase, fingerprint_of
 from core.knowledge.embedder import Embedder, SentenceEmbedder, Vectors
 from core.knowledge.journal import Journal
 from core.knowledge.retriever import rank
@@ -197,7 +197,7 @@ def build(folder: Path, size: int, material: Material, embedder: Embedder) -> Ve
         numbers = range(start, min(start + BATCH, size))
         made = [_task(number, material, choose) for number in numbers]
         vectors[numbers.start : numbers.stop] = [vector for _, vector in made]
-        journal.put(made, embedder.fingerprint)
+        journal.put(made, fingerprint_of(embedder))
     journal.close()
     return vectors
 
@@ -246,7 +246,7 @@ def _teach(knowledge: KnowledgeBase, embedder: Embedder, text: str) -> None:
     """Teach a task and search until it is found, which has to be at once."""
     request = TeachRequest(description=text, implementation="def solution():\n    return 42\n")
     vector = embedder.embed([text])[0]
-    task_id = knowledge.teach(request, vector).task_id
+    task_id = knowledge.teach(request).task_id
     found = knowledge.search(text, vector, limit=TOP, language="python")
     if task_id not in {match.task.id for match in found}:
         raise SystemExit(f"The task {text!r} was taught but not found by the next search.")

@@ -139,8 +139,7 @@ class Assistant:
         verdict = await asyncio.to_thread(verify, draft(request), context.token)
 
         def work(shelf: Shelf) -> Taught:
-            vector = shelf.embedder.embed([request.description])[0]
-            return shelf.knowledge.teach(request, vector, verified=verdict.verified)
+            return shelf.knowledge.teach(request, verified=verdict.verified)
 
         return replace(await self._retrieve(context, work), note=verdict.note)
 

@@ -14,7 +14,6 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.generation.contradiction import contradict
 from core.generation.rename import RenameRefused, rename_global, rename_parameters
 from core.generation.signature import Signature, asked_signature
 from core.generation.syntax import parse
@@ -27,15 +26,6 @@ class Adaptation:
     code: str
     changes: tuple[str, ...]
     """One sentence for each change, and for each that was asked for but could not be made."""
-
-
-def is_same_task(asked: str, known: str, similarity: float, threshold: float) -> bool:
-    """Decide whether a known task is practically the one that is asked for.
-
-    The similarity must reach the threshold from which tasks count as known, and neither
-    description may contradict the other, which a similarity does not show.
-    """
-    return similarity >= threshold and not contradict(asked, known)
 
 
 def adapt(asked: str, implementation: str) -> Adaptation:

@@ -6,6 +6,7 @@ import asyncio
 
 from core.context import RequestContext
 from core.generation import adapt, grounding
+from core.generation.contradiction import contradict
 from core.generation.extract import StreamingExtractor
 from core.generation.grounding import Band, Grounding
 from core.generation.postprocess import check_syntax
@@ -73,30 +74,39 @@ def _unknown(found: Grounding, context: RequestContext) -> Generation:
 
 
 def _same_task(request: GenerateRequest, found: Grounding) -> Match | None:
-    """Return the best match if it is practically what is asked for."""
-    if found.band is not Band.GROUNDED or request.language != "python":
+    """Return the best match if it is practically what is asked for, or the person's own and probably that."""
+    if request.language != "python":
         return None
     best = found.closest[0]
-    same = adapt.is_same_task(request.prompt, best.task.description, best.similarity, found.same)
-    return best if same else None
+    close_enough = found.own or best.similarity >= found.same
+    return best if close_enough and not contradict(request.prompt, best.task.description) else None
 
 
 def _adapted(request: GenerateRequest, found: Grounding, known: Match, context: RequestContext) -> Generation:
     adaptation = adapt.adapt(request.prompt, known.task.implementation)
     context.emit(Tokens(text=adaptation.code))
-    words = (f"This is the stored implementation of {known.task.id}.", *adaptation.changes)
+    words = (_introduction(found, known), *adaptation.changes)
     return Generation(
         status="generated",
         code=adaptation.code,
         sources=[match.to_message() for match in found.closest],
         threshold=found.threshold,
-        grounded=True,
+        grounded=found.band is Band.GROUNDED,
         band=found.band,
         adapted=True,
         checks=check_syntax(adaptation.code, request.language),
         finish="stop",
         message=" ".join(words),
         timings=Timings(first_token=context.elapsed(), total=context.elapsed()),
+    )
+
+
+def _introduction(found: Grounding, known: Match) -> str:
+    if known.similarity >= found.same:
+        return f"This is the stored implementation of {known.task.id}."
+    return (
+        f"This is what you have taught as “{known.task.description}” ({known.task.id}). Its similarity is "
+        f"{known.similarity:.2f}, so check that it is what you want, or generate anyway."
     )
 
 

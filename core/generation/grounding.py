@@ -8,6 +8,10 @@ from enum import StrEnum
 
 from core.knowledge.task import Match
 from core.knowledge.thresholds import Thresholds
+from core.messages import Origin
+
+_CLEAR_LEAD = 0.05
+"""From which the best match is not to be confused with another."""
 
 
 class Band(StrEnum):
@@ -16,7 +20,7 @@ class Band(StrEnum):
     GROUNDED = "grounded"
     """At the threshold or above: its solution is followed."""
     WEAK = "weak"
-    """A little below: its solution is shown to the model, and the result is marked."""
+    """A little below, or below that and taught by the person: its solution is used, and the result is marked."""
     UNKNOWN = "unknown"
     """Too far: nothing is made up, the assistant asks to be taught."""
 
@@ -34,6 +38,8 @@ class Grounding:
     """Best first, whatever their band."""
     used: tuple[Match, ...]
     """Those whose solutions go into the prompt."""
+    own: bool
+    """Whether the best match is a task that the person has taught, and clearly ahead of all others."""
 
 
 def decide(matches: Sequence[Match], thresholds: Thresholds, chosen: float = 0.0) -> Grounding:
@@ -42,16 +48,20 @@ def decide(matches: Sequence[Match], thresholds: Thresholds, chosen: float = 0.0
     Args:
         matches: What retrieval has found.
         thresholds: The calibrated ones.
-        chosen: The person's own threshold; 0 takes the calibrated one. It moves both limits
+        chosen: The person's own threshold; 0 takes the calibrated one. It moves all limits
             by the same distance.
+
+    What a person has taught, that person is likely to ask for. So less similarity is enough
+    for a weak match then, if no other task comes near it.
     """
-    known = chosen or thresholds.known
-    weak = max(0.0, chosen - (thresholds.known - thresholds.weak)) if chosen else thresholds.weak
+    moved = chosen - thresholds.known if chosen else 0.0
+    known, weak, taught = chosen or thresholds.known, thresholds.weak + moved, thresholds.taught + moved
     best = matches[0].similarity if matches else -1.0
-    band = Band.GROUNDED if best >= known else Band.WEAK if best >= weak else Band.UNKNOWN
-    used = () if band is Band.UNKNOWN else tuple(one for one in matches if one.similarity >= weak)
+    own = best >= max(0.0, taught) and matches[0].task.origin is Origin.TAUGHT and matches[0].lead >= _CLEAR_LEAD
+    band = Band.GROUNDED if best >= known else Band.WEAK if own or best >= max(0.0, weak) else Band.UNKNOWN
+    used = () if band is Band.UNKNOWN else tuple(one for one in matches if one.similarity >= min(best, weak))
     same = max(known, thresholds.same)
-    return Grounding(band=band, threshold=known, same=same, closest=tuple(matches), used=used)
+    return Grounding(band=band, threshold=known, same=same, closest=tuple(matches), used=used, own=own)
 
 
 def refusal(grounding: Grounding) -> str:

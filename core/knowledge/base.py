@@ -24,6 +24,7 @@ from core.knowledge.journal import Journal
 from core.knowledge.judgements import Judgement, Judgements
 from core.knowledge.retriever import rank
 from core.knowledge.similarity import CROWD
+from core.knowledge.subject import REVISION, subject_of
 from core.knowledge.task import Match, Task
 from core.knowledge.thresholds import Thresholds, for_store
 from core.messages import (
@@ -63,6 +64,7 @@ class KnowledgeBase:
     def __init__(self, folder: Path, embedder: Embedder, on_change: Callable[[], None]) -> None:
         self._folder = folder
         self._embedder = embedder
+        self._fingerprint = fingerprint_of(embedder)
         self._on_change = on_change
         self._lock = threading.RLock()
         """Held while the journal is used."""
@@ -70,7 +72,7 @@ class KnowledgeBase:
         self._owner = _own(folder)
         self._journal = Journal(folder / "journal.sqlite")
         self._table = VectorTable(embedder.dimension)
-        rows = self._journal.rows(embedder.fingerprint)
+        rows = self._journal.rows(self._fingerprint)
         if rows.ids:
             self._table.put(rows)
         self._calibration = _calibration(self._journal, embedder)
@@ -78,7 +80,7 @@ class KnowledgeBase:
         self._keeper = IndexKeeper(
             journal=self._journal.path,
             root=folder / "index",
-            fingerprint=embedder.fingerprint,
+            fingerprint=self._fingerprint,
             table=self._table,
             prepare=self._reembed,
             on_change=on_change,
@@ -128,7 +130,7 @@ class KnowledgeBase:
 
     # --- teaching -------------------------------------------------------------------------
 
-    def teach(self, request: TeachRequest, vector: Vectors, *, verified: bool = False) -> Taught:
+    def teach(self, request: TeachRequest, *, verified: bool = False) -> Taught:
         """Store a solved task; durable and found by the next search when this returns.
 
         Teaching the same description again with another implementation corrects the task: it
@@ -138,7 +140,6 @@ class KnowledgeBase:
 
         Args:
             request: What to store.
-            vector: Embedding of the description: shape (dimension,), unit length.
             verified: Whether the tests have passed, see `verification`.
 
         Raises:
@@ -148,6 +149,7 @@ class KnowledgeBase:
         """
         task = replace(draft(request), verified=verified)
         validation.check(task)
+        vector = self._embed([task])[0]
         with self._lock:
             near = self.search(task.description, vector, limit=_SIMILAR_TASKS + 1, language=task.language)
             present = self._journal.get_many([task.id])
@@ -175,6 +177,8 @@ class KnowledgeBase:
             for name in ("description", "implementation", "tests", "language")
             if (value := getattr(request, name)) is not None
         }
+        if request.tests is not None and not request.tests.strip():
+            given["tests"] = None
         with self._lock:
             before = self._journal.get(request.task_id)
         verified = before.verified and given.keys() <= {"description"}
@@ -201,7 +205,7 @@ class KnowledgeBase:
             task = replace(task, verified=True)
         validation.check(task)
         with self._lock:
-            self._store([task], self._embedder.embed([task.description]))
+            self._store([task], self._embed([task]))
         self._on_change()
         return self.get(task.id)
 
@@ -230,10 +234,10 @@ class KnowledgeBase:
             task = self._journal.get(task_id)
             if task.forgotten:
                 sequence = self._journal.set_forgotten(task_id, forgotten=False)
-                vector = self._journal.vector(task_id, self._embedder.fingerprint)
+                vector = self._journal.vector(task_id, self._fingerprint)
                 if vector is None:
-                    vector = self._embedder.embed([task.description])[0]
-                    (sequence,) = self._journal.reembed([(task, vector)], self._embedder.fingerprint)
+                    vector = self._embed([task])[0]
+                    (sequence,) = self._journal.reembed([(task, vector)], self._fingerprint)
                 self._show([task], [sequence], vector[np.newaxis])
         self._on_change()
         return self.get(task_id)
@@ -256,7 +260,7 @@ class KnowledgeBase:
         with self._lock:
             self._journal.get(task_id)
             judgement = Judgement(query=query.strip(), task_id=task_id, outcome=outcome, vector=vector)
-            self._journal.put_judgement(judgement, self._embedder.fingerprint)
+            self._journal.put_judgement(judgement, self._fingerprint)
             self._read_feedback()
 
     def take_back(self, query: str, task_id: str) -> None:
@@ -285,7 +289,7 @@ class KnowledgeBase:
         """
         with self._lock:
             overrule = Overrule(query=query.strip(), intent=intent, vector=vector)
-            self._journal.put_overrule(overrule, self._embedder.fingerprint)
+            self._journal.put_overrule(overrule, self._fingerprint)
             self._read_feedback()
 
     def withdraw(self, query: str) -> None:
@@ -376,14 +380,17 @@ class KnowledgeBase:
             present = {task.id: task for task in self._journal.get_many([task.id for task in tasks])}
         changed = [task for task in tasks if _is_news(task, present.get(task.id))]
         if changed:
-            vectors = self._embedder.embed([task.description for task in changed])
+            vectors = self._embed(changed)
             with self._lock:
                 self._store(changed, vectors)
             self._on_change()
         return len(changed), len(tasks) - len(changed)
 
+    def _embed(self, tasks: Sequence[Task]) -> Vectors:
+        return self._embedder.embed([subject_of(task.description) for task in tasks])
+
     def _store(self, tasks: Sequence[Task], vectors: Vectors) -> None:
-        sequences = self._journal.put(zip(tasks, vectors, strict=True), self._embedder.fingerprint)
+        sequences = self._journal.put(zip(tasks, vectors, strict=True), self._fingerprint)
         self._show(tasks, sequences, vectors)
 
     def _show(self, tasks: Sequence[Task], sequences: list[int], vectors: Vectors) -> None:
@@ -399,30 +406,30 @@ class KnowledgeBase:
         self._keeper.note([task.id for task in tasks])
 
     def _read_feedback(self) -> None:
-        self._feedback = Feedback(self._journal.overrules(self._embedder.fingerprint))
-        self._judgements = Judgements(self._journal.judgements(self._embedder.fingerprint))
+        self._feedback = Feedback(self._journal.overrules(self._fingerprint))
+        self._judgements = Judgements(self._journal.judgements(self._fingerprint))
 
     def _reembed_feedback(self) -> None:
         with self._lock:
-            stale = self._journal.unembedded_queries(self._embedder.fingerprint)
+            stale = self._journal.unembedded_queries(self._fingerprint)
         vectors = self._embedder.embed(stale)
         with self._lock:
             for query, vector in zip(stale, vectors, strict=True):
-                self._journal.reembed_query(query, vector, self._embedder.fingerprint)
+                self._journal.reembed_query(query, vector, self._fingerprint)
             self._read_feedback()
 
     def _reembed(self) -> None:
         """Embed again what another model has embedded: of the tasks, what was taught last first."""
         self._reembed_feedback()
         with self._lock:
-            stale = self._journal.unembedded(self._embedder.fingerprint)
+            stale = self._journal.unembedded(self._fingerprint)
         while stale and not self._closing:
             some, stale = stale[:_REEMBED_BATCH], stale[_REEMBED_BATCH:]
             with self._lock:
                 tasks = self._journal.get_many(some)
-            vectors = self._embedder.embed([task.description for task in tasks])
+            vectors = self._embed(tasks)
             with self._lock:
-                sequences = self._journal.reembed(zip(tasks, vectors, strict=True), self._embedder.fingerprint)
+                sequences = self._journal.reembed(zip(tasks, vectors, strict=True), self._fingerprint)
                 self._show(tasks, sequences, vectors)
             self._on_change()
 
@@ -465,6 +472,11 @@ def _own(folder: Path) -> FileLock:
             path=str(folder),
         ) from error
     return lock
+
+
+def fingerprint_of(embedder: Embedder) -> str:
+    """Return what identifies the vectors of stored tasks: the model, and what of a description it reads."""
+    return f"{embedder.fingerprint}-{REVISION}"
 
 
 def draft(request: TeachRequest) -> Task:

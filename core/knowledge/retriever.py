@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from core.knowledge.judgements import Shift
@@ -41,7 +42,10 @@ def rank(
         for (task, pair), similarity in zip(pairs, similarities, strict=True)
     ]
     matches.sort(key=lambda one: (-one.similarity, _PREFERENCE.index(one.task.origin), one.task.id))
-    return matches
+    return [
+        replace(one, lead=one.similarity - (matches[place].similarity if place < len(matches) else 0.0))
+        for place, one in enumerate(matches, start=1)
+    ]
 
 
 def _match(task: Task, pair: Pair, similarity: float, shift: Shift | None) -> Match:

@@ -3,9 +3,9 @@
 Four observations, each measured on rewordings of known tasks against tasks nobody stored,
 make up the similarity:
 
-1. The cosine of sentence embeddings sees the meaning, yet also finds everything alike that
-   begins with "Write a function". The Dice coefficient of letter trigrams sees the wording,
-   survives inflection and typing errors, and needs no statistics of the store.
+1. The cosine of sentence embeddings sees the meaning. The Dice coefficient of letter trigrams sees the wording,
+   survives inflection and typing errors, and needs no statistics of the store. Words that
+   merely ask for code are left out (`subject`).
 2. A few words may ask for a task that is described at length. What counts then is how much of
    the request the task covers, and that the rare words are among it: rare among the
    candidates, as in tf-idf, so that "list" says little where all are about lists.
@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 
+from core.knowledge.subject import subject_of
+
 WORDING_WEIGHT = 0.2
 """Share of the wording in the similarity of a pair."""
-COVERAGE_WEIGHT = 0.2
+COVERAGE_WEIGHT = 0.1
 """Share of the coverage; the rest is meaning."""
 COMPANY = 50
 """Candidates among which a word is called rare."""
@@ -52,7 +54,7 @@ class Pair:
     """How alike a request and one task are, and why."""
 
     meaning: float
-    """Cosine of the embeddings."""
+    """Cosine of the embeddings; 1 where both are about the same in the same words."""
     wording: float
     """Dice coefficient of the letter trigrams, 0 to 1."""
     coverage: float
@@ -89,7 +91,7 @@ def compare(query: str, candidates: Sequence[Candidate]) -> list[Pair]:
     rarity = _rarity(asked.trigrams, vocabularies[:COMPANY])
     return [
         Pair(
-            meaning=one.cosine,
+            meaning=1.0 if asked.words == features.words else one.cosine,
             wording=_dice(asked.trigrams, features.trigrams),
             coverage=_coverage(rarity, vocabulary),
             contrasts=_clashes(asked.alternatives, features.alternatives),
@@ -123,14 +125,16 @@ _NUMBERS = -1
 
 @dataclass(frozen=True, slots=True)
 class _Features:
+    words: tuple[str, ...]
     trigrams: frozenset[str]
     alternatives: _Alternatives
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _features(text: str) -> _Features:
-    words = _WORD.findall(prose(text).lower())
+    words = _WORD.findall(subject_of(prose(text)).lower())
     return _Features(
+        words=tuple(words),
         trigrams=frozenset(gram for word in words for gram in _trigrams(word)),
         alternatives=_alternatives(words),
     )

@@ -71,6 +71,8 @@ class Match:
     task: Task
     similarity: float
     """0 to 1, on the scale of the thresholds."""
+    lead: float = 0.0
+    """How much more similar it is than the next best."""
     reason: str | None = None
     """Why it matched, for people."""
 

@@ -29,7 +29,7 @@ from core.settings import Settings
 
 CODE = CodeSelection(text="total = sum(prices)")
 CHATTY = ["word " * 20]
-THRESHOLDS = Thresholds(known=0.6, weak=0.5, same=0.7)
+THRESHOLDS = Thresholds(known=0.6, weak=0.5, taught=0.4, same=0.7)
 
 
 class NeverSummarises(FakeRunner):
@@ -82,9 +82,9 @@ def open_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         worker.close()
 
 
-def found(similarity: float, description: str = "sum the prices of a list") -> Grounding:
+def found(similarity: float, description: str = "sum the prices of a list", lead: float = 0.0) -> Grounding:
     task = Task(id="T/1", description=description, implementation="def total(prices):\n    return sum(prices)\n")
-    return decide([Match(task=task, similarity=similarity)], THRESHOLDS)
+    return decide([Match(task=task, similarity=similarity, lead=lead)], THRESHOLDS)
 
 
 async def test_a_follow_up_sees_the_turn_before(open_bench: Callable[..., Bench]) -> None:
@@ -214,3 +214,23 @@ async def test_force_has_the_model_write_even_a_known_task(open_bench: Callable[
     request = GenerateRequest(prompt="sum the prices of a list", force=True)
     answer = await bench.generator.generate(request, found(0.9), bench.context())
     assert (answer.code, answer.adapted, answer.grounded) == ("y = 2", False, True)
+
+
+async def test_what_was_taught_is_kept_as_it_is_where_it_is_probably_meant_and_marked_as_weak(
+    open_bench: Callable[..., Bench],
+) -> None:
+    bench = open_bench("unused")
+    request = GenerateRequest(prompt="total of what is in the basket")
+    answer = await bench.generator.generate(request, found(0.45, lead=0.2), bench.context())
+    assert (answer.band, answer.grounded, answer.adapted) == ("weak", False, True)
+    assert "sum(prices)" in str(answer.code)
+    assert "0.45" in str(answer.message)
+    assert "check" in str(answer.message)
+    assert bench.runner.prompts == []
+
+
+async def test_what_contradicts_the_request_is_never_passed_on_as_it_is(open_bench: Callable[..., Bench]) -> None:
+    bench = open_bench("max(prices)\n```")
+    request = GenerateRequest(prompt="sum of the prices of a list, without the last 7")
+    answer = await bench.generator.generate(request, found(0.9, lead=0.2), bench.context())
+    assert (answer.code, answer.adapted) == ("max(prices)", False)

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from core.generation.grounding import Band, decide, refusal
 from core.knowledge.task import Match, Task
 from core.knowledge.thresholds import Thresholds
+from core.messages import Origin
 
-THRESHOLDS = Thresholds(known=0.6, weak=0.5, same=0.7)
+THRESHOLDS = Thresholds(known=0.6, weak=0.5, taught=0.4, same=0.7)
 
 
-def match(similarity: float) -> Match:
-    task = Task(id=f"task-{similarity}", description="Sort words.", implementation="sorted(words)")
-    return Match(task=task, similarity=similarity)
+def match(similarity: float, origin: Origin = Origin.BUILTIN, lead: float = 0.2) -> Match:
+    task = Task(id=f"task-{similarity}", description="Sort words.", implementation="sorted(words)", origin=origin)
+    return Match(task=task, similarity=similarity, lead=lead)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,24 @@ def test_only_matches_that_are_close_enough_reach_the_prompt() -> None:
     found = decide([match(0.8), match(0.55), match(0.3)], THRESHOLDS)
     assert [one.similarity for one in found.used] == [0.8, 0.55]
     assert len(found.closest) == 3
+
+
+@pytest.mark.parametrize(
+    ("best", "band", "own"),
+    [
+        (match(0.65, Origin.TAUGHT), Band.GROUNDED, True),
+        (match(0.45, Origin.TAUGHT), Band.WEAK, True),
+        (match(0.39, Origin.TAUGHT), Band.UNKNOWN, False),
+        (match(0.45, Origin.TAUGHT, lead=0.01), Band.UNKNOWN, False),
+        (match(0.45, Origin.BUILTIN), Band.UNKNOWN, False),
+    ],
+)
+def test_what_a_person_has_taught_needs_less_similarity_if_nothing_else_is_near(
+    best: Match, band: Band, own: bool
+) -> None:
+    found = decide([best, match(0.1)], THRESHOLDS)
+    assert (found.band, found.own) == (band, own)
+    assert found.used == (() if band is Band.UNKNOWN else (best,))
 
 
 def test_a_threshold_of_the_persons_own_moves_the_weak_band_with_it() -> None:

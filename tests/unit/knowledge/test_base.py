@@ -27,7 +27,7 @@ class Store:
 
     def teach(self, description: str, implementation: str = ADD, **more: str) -> Taught:
         request = TeachRequest(description=description, implementation=implementation, **more)  # type: ignore[arg-type]
-        return self.base.teach(request, self.embedder.embed([description])[0])
+        return self.base.teach(request)
 
     def search(self, query: str, **filters: object) -> list[Match]:
         return self.base.search(query, self.embedder.embed([query])[0], limit=5, **filters)  # type: ignore[arg-type]
@@ -63,9 +63,8 @@ def test_teaching_another_implementation_corrects_the_task(store: Store) -> None
 
 def test_a_task_counts_as_verified_until_something_its_tests_have_tested_changes(store: Store) -> None:
     request = TeachRequest(description="add two numbers", implementation=ADD, tests="assert add(1, 2) == 3")
-    vector = store.embedder.embed([request.description])[0]
-    assert not store.base.teach(request, vector).verified
-    task_id = store.base.teach(request, vector, verified=True).task_id
+    assert not store.base.teach(request).verified
+    task_id = store.base.teach(request, verified=True).task_id
     assert store.base.get(task_id).verified
     assert store.base.update(UpdateTaskRequest(task_id=task_id, description="add numbers")).verified
     change = UpdateTaskRequest(task_id=task_id, implementation="def add(a, b):\n    return b + a")
@@ -73,6 +72,12 @@ def test_a_task_counts_as_verified_until_something_its_tests_have_tested_changes
     assert not revised.verified
     assert not store.base.update(change).verified
     assert store.base.update(change, passed=revised).verified
+
+
+def test_empty_tests_take_the_tests_of_a_task_away(store: Store) -> None:
+    task_id = store.teach("add two numbers", tests="assert add(1, 2) == 3").task_id
+    assert store.base.update(UpdateTaskRequest(task_id=task_id, tests=" \n")).tests is None
+    assert store.base.get(task_id).tests is None
 
 
 def test_a_task_that_was_changed_after_its_tests_ran_is_not_verified(store: Store) -> None:

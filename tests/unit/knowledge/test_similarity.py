@@ -82,6 +82,11 @@ def test_a_text_is_fully_similar_to_itself(text: str) -> None:
     assert pair(text, text, 1.0).coverage in (0.0, pytest.approx(1))  # 0: there are no words in it
 
 
+def test_the_same_words_mean_the_same_whatever_asks_for_them() -> None:
+    assert pair("Write a function to sort words", "Sort words", 0.7).meaning == 1
+    assert pair("Write a function to sort words", "Sort verbs", 0.7).meaning == pytest.approx(0.7)
+
+
 def test_inflection_and_typing_errors_leave_most_of_the_wording() -> None:
     assert pair("counts vowells in a string", "count the vowels in a string", 0.8).wording > 0.6
     assert pair("open a socket", "count the vowels in a string", 0.1).wording < 0.2

@@ -13,4 +13,4 @@ def test_a_larger_store_asks_for_more_similarity() -> None:
 def test_bands_are_in_order_at_every_size() -> None:
     for size in (0, 164, 100_000):
         thresholds = for_store(size)
-        assert thresholds.weak < thresholds.known < thresholds.same
+        assert thresholds.taught < thresholds.weak < thresholds.known < thresholds.same
