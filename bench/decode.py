@@ -235,11 +235,11 @@ def _decode(model: CausalModel, prompt: Sequence[int], count: int) -> Iterator[T
     """Decode greedily, one token at a time, whatever the reply says."""
     model.release()
     with torch.inference_mode():
-        logits = model.forward(prompt, CancelToken())
+        logits = model.prefill(prompt, CancelToken())
         for _ in range(count):
-            number = int(logits[-1].argmax())
+            number = int(logits.argmax())
             yield Token(number, time.perf_counter())
-            logits = model.forward([number], CancelToken())
+            logits = model.decode([number], CancelToken())[0]
     model.release()
 
 

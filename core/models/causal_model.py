@@ -39,16 +39,27 @@ class CausalModel(Protocol):
         """Tokens read so far."""
         ...
 
-    def forward(self, tokens: Sequence[int], token: CancelToken, *, last: int = 1) -> torch.Tensor:
-        """Read tokens that follow those read so far.
+    def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
+        """Read a piece of a prompt, which follows what was read so far.
 
         Args:
             tokens: At least one.
             token: May be looked at on the way.
-            last: For how many of the last tokens to predict the next one.
 
         Returns:
-            Logits; shape (last, vocabulary). If it raises, nothing or everything is forgotten.
+            Logits after the last token; shape (vocabulary,). If it raises, nothing or everything is forgotten.
+        """
+        ...
+
+    def decode(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
+        """Read a few tokens of a reply.
+
+        Args:
+            tokens: At least one.
+            token: May be looked at on the way.
+
+        Returns:
+            Logits after each token; shape (tokens, vocabulary). If it raises, nothing or everything is forgotten.
         """
         ...
 
@@ -91,8 +102,16 @@ class TransformersModel:
         """Tokens read so far."""
         return int(self._cache.get_seq_length())
 
-    def forward(self, tokens: Sequence[int], token: CancelToken, *, last: int = 1) -> torch.Tensor:
-        """Read tokens; see `CausalModel.forward`."""
+    def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
+        """Read a piece of a prompt; see `CausalModel.prefill`."""
+        return self._run(tokens, last=1)[0]
+
+    def decode(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
+        """Read a few tokens of a reply; see `CausalModel.decode`."""
+        return self._run(tokens, last=len(tokens))
+
+    def _run(self, tokens: Sequence[int], *, last: int) -> torch.Tensor:
+        """Return the logits after the last tokens."""
         ids = torch.tensor([list(tokens)], device=self.device)
         try:
             output = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=last)

@@ -6,7 +6,7 @@ Runs on the thread that made the runner, and nowhere else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -143,18 +143,23 @@ class Runner:
             if accepted < len(draft):
                 self._keep(len(self._read) - len(draft) + accepted)
             draft = lookup.draft(max(0, min(self.model.step_width, left) - 1))
-            logits = self._forward([number, *draft], token, len(prompt), last=len(draft) + 1)
+            logits = self._read_with(self.model.decode, [number, *draft], token, len(prompt))
 
     def _prefill(self, prompt: Sequence[int], token: CancelToken) -> torch.Tensor:
-        """Read what is new of a prompt, in chunks; returns the logits after its last token."""
+        """Read what is new of a prompt, in chunks.
+
+        Returns:
+            Logits after its last token; shape (1, vocabulary).
+        """
         known = self._read[: self.model.length]
         self._keep(min(_common_length(known, prompt), len(prompt) - 1))
         logits = torch.empty(0)
         for start in range(len(self._read), len(prompt), self.model.prefill_chunk):
             token.raise_if_cancelled()
-            logits = self._forward(prompt[start : start + self.model.prefill_chunk], token, len(prompt))
+            chunk = prompt[start : start + self.model.prefill_chunk]
+            logits = self._read_with(self.model.prefill, chunk, token, len(prompt))
         token.raise_if_cancelled()
-        return logits
+        return logits[None]
 
     def _keep(self, length: int) -> None:
         """Forget what was read after the first `length` tokens."""
@@ -162,14 +167,16 @@ class Runner:
             self.model.truncate(length)
         del self._read[length:]
 
-    def _forward(self, tokens: Sequence[int], token: CancelToken, prompt_length: int, *, last: int = 1) -> torch.Tensor:
-        """Read tokens.
-
-        Returns:
-            Logits after the last tokens; shape (last, vocabulary).
-        """
+    def _read_with(
+        self,
+        run: Callable[[Sequence[int], CancelToken], torch.Tensor],
+        tokens: Sequence[int],
+        token: CancelToken,
+        prompt_length: int,
+    ) -> torch.Tensor:
+        """Let the model read tokens; returns what it predicts."""
         with self._guarded(prompt_length):
-            logits = self.model.forward(tokens, token, last=last)
+            logits = run(tokens, token)
         self._read += tokens
         return logits
 

@@ -35,6 +35,11 @@ class DecoderConfig:
     frequencies: tuple[float, ...]
     """Angle by which each pair of a head turns from one position to the next."""
 
+    @property
+    def group(self) -> int:
+        """Queries that share a key."""
+        return self.heads // self.kv_heads
+
     @classmethod
     def of(cls, config: PreTrainedConfig) -> DecoderConfig:
         """Read a configuration that `why_unsupported` has no objection to."""

@@ -8,7 +8,7 @@ each step does as little as it can. The residual stream is float32; products are
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,13 +18,15 @@ from core.cancellation import CancelToken
 from core.models.packed.config import DecoderConfig
 from core.models.packed.linear import Head, Linear
 
-_FEW = 8
-"""Tokens up to which each attends on its own, as it would without the others.
+_BLOCK = 64
+"""Positions that attend together, to the keys up to the end of their block.
 
-The last digits of a product depend on how many rows are multiplied at once. Tokens that are only
-verified together must come out as if they had been read one by one: so those of a step with
-guesses do, bit by bit, and all other operations here are exact by row anyway.
+The last digits of a product depend on its shape. What a token attends to is cut at multiples of
+this, counted from the start of the text, so that its result does not depend on which tokens are
+read along with it.
 """
+_ALIKE = 4
+"""Rows of which torch's attention treats each the same, if it gets whole multiples of them."""
 _GROWTH = 256
 """Positions by which a cache and the table of rotations grow."""
 
@@ -64,9 +66,11 @@ class KeyValueCache:
             self.layers[index][:, :, : self.length] = old[:, :, : self.length]
 
     def _allocate(self, capacity: int) -> torch.Tensor:
-        """Return room for one layer: keys and values, heads, positions, size of a head."""
-        shape = (2, self._config.kv_heads, capacity, self._config.head_size)
-        return torch.empty(shape)
+        """Return room for one layer: keys and values, heads, positions, size of a head.
+
+        Filled with zeros: what nobody has written is looked at, though it counts for nothing.
+        """
+        return torch.zeros(2, self._config.kv_heads, _whole_blocks(capacity), self._config.head_size)
 
 
 class Norm:
@@ -86,6 +90,12 @@ class Norm:
         return (stream / torch.hypot(length, self._least)).mul_(self._weight).to(torch.bfloat16)
 
 
+Multiply = Callable[[Linear, torch.Tensor], torch.Tensor]
+"""How a layer's weights are multiplied by: as for few or as for many tokens."""
+Cut = Callable[[int, int, int | None, int], "list[_Block]"]
+"""How tokens attend, from their first position, the end, the sliding window, and the queries that share a key."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderLayer:
     """Weights of one layer.
@@ -103,6 +113,18 @@ class DecoderLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class _Block:
+    """Tokens of a span that attend together, and to what."""
+
+    tokens: slice
+    """In the span."""
+    keys: slice
+    """In the cache."""
+    mask: torch.Tensor | None
+    """What is added to the scores; shape (queries of a key's head, keys). None if all keys are seen."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Span:
     """The tokens of one forward pass."""
 
@@ -110,8 +132,9 @@ class _Span:
     end: int
     rotations: torch.Tensor
     """Complex numbers, shape (tokens, 1, half of a head)."""
-    masks: dict[int | None, torch.Tensor | None]
-    """What each token sees, by sliding window."""
+    blocks: dict[int | None, list[_Block]]
+    """By sliding window."""
+    multiply: Multiply
 
 
 class Decoder:
@@ -145,109 +168,149 @@ class Decoder:
         """Return an empty cache with room for `capacity` tokens."""
         return KeyValueCache(self.config, capacity)
 
-    def forward(
-        self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken, *, last: int = 1
-    ) -> torch.Tensor:
-        """Read tokens that follow those in the cache.
+    def prefill(self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken) -> torch.Tensor:
+        """Read a piece of a prompt, which follows what is in the cache.
+
+        However a prompt is cut into pieces, the result is the same.
 
         Args:
             tokens: At least one.
             cache: Holds what came before; the tokens are added to it, or none if this raises.
             cancel: Looked at between layers.
-            last: For how many of the last tokens to predict the next one.
 
         Returns:
-            Logits in float32; shape (last, vocabulary).
+            Logits after the last token, in float32; shape (vocabulary,).
         """
-        span = self._span(len(tokens), cache)
+        stream = self._run(tokens, cache, cancel, _multiply_many, _attend_in_blocks)
+        return self._head(self._norm(stream[-1:]))[0]
+
+    def decode(self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken) -> torch.Tensor:
+        """Read a few tokens of a reply; the result is the same as if they were read one by one.
+
+        Args:
+            tokens: At least one.
+            cache: Holds what came before; the tokens are added to it, or none if this raises.
+            cancel: Looked at between layers.
+
+        Returns:
+            Logits after each token, in float32; shape (tokens, vocabulary).
+        """
+        cut = _attend_alone if self.config.group == 1 else _attend_in_blocks
+        return self._head(self._norm(self._run(tokens, cache, cancel, _multiply_few, cut)))
+
+    def _run(
+        self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken, multiply: Multiply, cut: Cut
+    ) -> torch.Tensor:
+        """Return what comes out of the last layer; shape (tokens, hidden)."""
+        span = self._span(len(tokens), cache, multiply, cut)
         stream = self._embedding[torch.tensor(tokens)].float()
         for layer, kv, window in zip(self._layers, cache.layers, self.config.windows, strict=True):
             cancel.raise_if_cancelled()
-            self._attend(layer, stream, kv, span, window)
-            self._feed_forward(layer, stream)
+            self._attend(layer, stream, kv, span, span.blocks[window])
+            self._feed_forward(layer, stream, span)
         cache.length = span.end
-        return self._head(self._norm(stream[-last:]))
+        return stream
 
-    def _span(self, count: int, cache: KeyValueCache) -> _Span:
+    def _span(self, count: int, cache: KeyValueCache, multiply: Multiply, cut: Cut) -> _Span:
         start, end = cache.length, cache.length + count
         cache.reserve(end)
         if end > len(self._rotations):
             self._rotations = _rotations(self.config.frequencies, -(-end // _GROWTH) * _GROWTH)
-        masks = {window: _mask(start, end, window) for window in set(self.config.windows)}
-        return _Span(start, end, self._rotations[start:end], masks)
+        blocks = {window: cut(start, end, window, self.config.group) for window in set(self.config.windows)}
+        return _Span(start, end, self._rotations[start:end], blocks, multiply)
 
     def _attend(
-        self, layer: DecoderLayer, stream: torch.Tensor, kv: torch.Tensor, span: _Span, window: int | None
+        self, layer: DecoderLayer, stream: torch.Tensor, kv: torch.Tensor, span: _Span, blocks: Sequence[_Block]
     ) -> None:
         shape = self.config
         count = span.end - span.start
         size, heads = shape.head_size, shape.heads
-        mixed = layer.queries_keys_values(layer.attention_norm(stream))
+        mixed = span.multiply(layer.queries_keys_values, layer.attention_norm(stream))
         qkv = mixed.float() if layer.attention_bias is None else mixed + layer.attention_bias
         turned = qkv[:, : (heads + shape.kv_heads) * size].view(count, heads + shape.kv_heads, size // 2, 2)
         torch.view_as_complex(turned).mul_(span.rotations)
         new = qkv[:, heads * size :].view(count, 2, shape.kv_heads, size)
         kv[:, :, span.start : span.end] = new.permute(1, 2, 0, 3)
         queries = qkv[:, : heads * size].view(count, heads, size)
-        seen = _attention(queries, kv[:, :, : span.end], window, span.masks[window])
-        stream += layer.attention_output(seen.to(torch.bfloat16))
+        parts = [_attention(queries[block.tokens], kv[:, :, block.keys], block.mask) for block in blocks]
+        seen = parts[0] if len(parts) == 1 else torch.cat(parts)
+        stream += span.multiply(layer.attention_output, seen.to(torch.bfloat16))
 
-    def _feed_forward(self, layer: DecoderLayer, stream: torch.Tensor) -> None:
-        both = layer.gate_up(layer.feed_forward_norm(stream))
+    def _feed_forward(self, layer: DecoderLayer, stream: torch.Tensor, span: _Span) -> None:
+        both = span.multiply(layer.gate_up, layer.feed_forward_norm(stream))
         size = self.config.feed_forward
-        stream += layer.down(functional.silu(both[:, :size]).mul_(both[:, size : 2 * size]))
+        stream += span.multiply(layer.down, functional.silu(both[:, :size]).mul_(both[:, size : 2 * size]))
 
 
-def _attention(queries: torch.Tensor, kv: torch.Tensor, window: int | None, mask: torch.Tensor | None) -> torch.Tensor:
-    """Attend to keys and values whose heads are shared by groups of queries.
+def _multiply_few(layer: Linear, inputs: torch.Tensor) -> torch.Tensor:
+    return layer.multiply_few(inputs)
+
+
+def _multiply_many(layer: Linear, inputs: torch.Tensor) -> torch.Tensor:
+    return layer.multiply_many(inputs)
+
+
+def _attention(queries: torch.Tensor, kv: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Attend to keys and values whose heads are shared by groups of queries, which are rows of one product.
 
     Args:
-        queries: Of the last tokens; shape (tokens, heads, size).
+        queries: Shape (tokens, heads, size).
         kv: Shape (2, kv heads, positions, size).
-        window: Positions that a token sees.
-        mask: What each of many tokens sees, or None for all that is not after it.
+        mask: See `_Block`.
 
     Returns:
         Shape (tokens, heads * size).
     """
-    count = queries.shape[0]
-    if count > _FEW:
-        return _attend_together(queries, kv, mask)
-    ends = range(kv.shape[2] - count + 1, kv.shape[2] + 1)
-    starts = [0 if window is None else max(0, end - window) for end in ends]
-    spans = zip(queries, starts, ends, strict=True)
-    return torch.cat([_attend_alone(one, kv[:, :, start:end]) for one, start, end in spans])
-
-
-def _attend_alone(query: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
-    """Attend from one token; the queries that share a head are the rows of one product."""
-    heads, size = query.shape
-    shared = kv.shape[1]
-    keys, values = kv[:, None]
-    return functional.scaled_dot_product_attention(query.view(1, shared, heads // shared, size), keys, values).view(
-        1, -1
-    )
-
-
-def _attend_together(queries: torch.Tensor, kv: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Attend from many tokens. Torch's own option for shared heads would copy the keys for each query."""
     count, heads, size = queries.shape
     shared = kv.shape[1]
     group = heads // shared
-    grouped = queries.view(count, shared, group, size).permute(1, 2, 0, 3)
-    keys, values = kv[:, :, None].expand(2, shared, group, -1, size)
-    seen = functional.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask, is_causal=mask is None)
-    return seen.permute(2, 0, 1, 3).reshape(count, heads * size)
+    rows = queries.view(count, shared, group, size).permute(1, 2, 0, 3).reshape(1, shared, group * count, size)
+    if mask is not None and len(mask) > group * count:
+        rows = functional.pad(rows, (0, 0, 0, len(mask) - group * count))
+    keys, values = kv[:, None]
+    seen = functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask)[0, :, : group * count]
+    return seen.view(shared, group, count, size).permute(2, 0, 1, 3).reshape(count, heads * size)
 
 
-def _mask(start: int, end: int, window: int | None) -> torch.Tensor | None:
-    """Return which positions the tokens of a span see, or None where causality alone says it."""
-    if end - start <= _FEW or (start == 0 and (window is None or window >= end)):
-        return None
-    here = torch.arange(start, end)[:, None]
-    there = torch.arange(end)
-    visible = there <= here
-    return visible if window is None else visible & (there > here - window)
+def _attend_in_blocks(start: int, end: int, window: int | None, group: int) -> list[_Block]:
+    """Let tokens attend together, as far as they are in the same block of positions."""
+    blocks = []
+    for first in range(start - start % _BLOCK, end, _BLOCK):
+        here = range(max(start, first), min(end, first + _BLOCK))
+        oldest = 0 if window is None else max(0, first + 1 - window)
+        there = range(oldest - oldest % _BLOCK, first + _BLOCK)
+        mask = _mask(here, there, window, group)
+        blocks.append(_Block(slice(here.start - start, here.stop - start), slice(there.start, there.stop), mask))
+    return blocks
+
+
+def _attend_alone(start: int, end: int, window: int | None, _: int) -> list[_Block]:
+    """Let each token attend by itself.
+
+    Where each query has keys of its own, the product for a single one is much faster than a share
+    of that for several.
+    """
+    positions = range(start, end)
+    oldest = [0 if window is None else max(0, here + 1 - window) for here in positions]
+    return [
+        _Block(slice(here - start, here - start + 1), slice(first, here + 1), None)
+        for here, first in zip(positions, oldest, strict=True)
+    ]
+
+
+def _mask(here: range, there: range, window: int | None, group: int) -> torch.Tensor:
+    """Return what hides from each position what comes after it or has left its window."""
+    own = torch.arange(here.start, here.stop)[:, None]
+    other = torch.arange(there.start, there.stop)
+    hidden = other > own
+    if window is not None:
+        hidden |= other <= own - window
+    mask = torch.zeros(hidden.shape).masked_fill_(hidden, -math.inf).repeat(group, 1)
+    return functional.pad(mask, (0, 0, 0, -len(mask) % _ALIKE))
+
+
+def _whole_blocks(count: int) -> int:
+    return -(-count // _BLOCK) * _BLOCK
 
 
 def _rotations(frequencies: Sequence[float], count: int) -> torch.Tensor:

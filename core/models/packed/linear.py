@@ -6,6 +6,7 @@ order is stored with the weights, and found here by packing a matrix of known co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Protocol
@@ -17,14 +18,16 @@ from core.models.packed.quantize import CENTRE, GROUP, Int8Matrix, Matrix
 
 ROWS = 64
 """Largest block of rows of the 4-bit kernel; matrices are filled up to a multiple of it."""
-_KERNEL_ROWS = 48
-"""Tokens up to which the kernels are faster than unpacking the weights and multiplying in bfloat16."""
+_ALIKE = 2
+"""Rows from which on torch's products in bfloat16 treat each row the same, however many there are."""
 _SCRATCH = 1 << 22
 """Weights that are unpacked at a time: what stays in the cache of a processor."""
 _AT_ONCE = 64 * ROWS
 """Rows that are packed at a time, which bounds the memory for their codes in 32 bits."""
-_LIKELY = 256
-"""Tokens whose logits are computed exactly."""
+_LIKELY = 64
+"""Tokens whose logits are computed exactly; the likeliest of all was never beyond the tenth in four bits."""
+_FOLDS = 16
+"""Parts of the vocabulary that are laid on top of each other to find the likely tokens."""
 _HALF = 4
 _LOW = 15
 
@@ -32,10 +35,18 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 class Linear(Protocol):
-    """A layer that multiplies by its weights, filled up to a multiple of `ROWS` rows."""
+    """A layer that multiplies by its weights, filled up to a multiple of `ROWS` rows.
 
-    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map bfloat16 (tokens, columns) to bfloat16 (tokens, rows)."""
+    The result for a token does not depend on the others. In its last digits, it does on whether
+    the token is one of few or of many.
+    """
+
+    def multiply_few(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map bfloat16 (tokens, columns) to bfloat16 (tokens, rows), in the time of reading the weights."""
+        ...
+
+    def multiply_many(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map bfloat16 (tokens, columns) to bfloat16 (tokens, rows), with the least time for each token."""
         ...
 
 
@@ -46,23 +57,21 @@ class Int4Linear:
         self._packed = packed
         self._scales_zeros = scales_zeros
 
-    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map bfloat16 (tokens, columns) to bfloat16 (tokens, rows)."""
-        if inputs.shape[0] <= _KERNEL_ROWS:
-            return torch._weight_int4pack_mm_for_cpu(inputs, self._packed, GROUP, self._scales_zeros)  # noqa: SLF001
-        return self._multiply_unpacked(inputs)
+    def multiply_few(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiply by packed weights; see `Linear.multiply_few`."""
+        return torch._weight_int4pack_mm_for_cpu(inputs, self._packed, GROUP, self._scales_zeros)  # noqa: SLF001
 
-    def _multiply_unpacked(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Multiply many tokens: some rows of weights at a time are unpacked to bfloat16."""
-        tokens, columns = inputs.shape
-        count = self._packed.shape[0]
-        outputs = inputs.new_empty(tokens, count)
+    def multiply_many(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiply by weights of which some rows at a time are unpacked; see `Linear.multiply_many`."""
+        filled = _fill_up(inputs)
+        count, columns = self._packed.shape[0], inputs.shape[1]
+        outputs = inputs.new_empty(len(filled), count)
         step = max(1, _SCRATCH // (columns * ROWS)) * ROWS
         for start in range(0, count, step):
             end = min(start + step, count)
             rows = _rows_as_packed(start, end)
-            outputs[:, rows] = inputs @ self._unpack(start, end, self._scales_zeros[:, rows])
-        return outputs
+            outputs[:, rows] = filled @ self._unpack(start, end, self._scales_zeros[:, rows])
+        return outputs[: len(inputs)]
 
     def _unpack(self, start: int, end: int, scales_zeros: torch.Tensor) -> torch.Tensor:
         """Return the weights of some blocks of rows, in the order they are packed in; shape (columns, rows)."""
@@ -73,7 +82,8 @@ class Int4Linear:
         by_block = weights.permute(1, 0, 2, 3)
         by_block[:, :, 0] = (blocks & _LOW).view(torch.int8).sub_(CENTRE)
         by_block[:, :, 1] = (blocks >> _HALF).view(torch.int8).sub_(CENTRE)
-        scales, zeros = scales_zeros[:, None].unbind(-1)
+        # Ten times as fast as with every other number of what they are stored in.
+        scales, zeros = (part.contiguous() for part in scales_zeros[:, None].unbind(-1))
         grouped = weights.view(columns // GROUP, GROUP, end - start)
         torch.addcmul(zeros, grouped, scales, out=grouped)
         return weights.view(columns, end - start)
@@ -86,12 +96,14 @@ class Int8Linear:
         self._codes = codes
         self._scales = scales
 
-    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map bfloat16 (tokens, columns) to bfloat16 (tokens, rows)."""
-        if inputs.shape[0] <= _KERNEL_ROWS:
-            return torch._weight_int8pack_mm(inputs, self._codes, self._scales)  # noqa: SLF001
-        outputs = functional.linear(inputs, self._codes.to(torch.bfloat16))
-        return outputs.mul_(self._scales)
+    def multiply_few(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiply by packed weights; see `Linear.multiply_few`."""
+        return torch._weight_int8pack_mm(inputs, self._codes, self._scales)  # noqa: SLF001
+
+    def multiply_many(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiply by weights that are unpacked first; see `Linear.multiply_many`."""
+        outputs = functional.linear(_fill_up(inputs), self._codes.to(torch.bfloat16))
+        return outputs[: len(inputs)].mul_(self._scales)
 
 
 class Head:
@@ -115,11 +127,32 @@ class Head:
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
         """Map bfloat16 (tokens, columns) to logits, float32 (tokens, vocabulary)."""
         vocabulary = self._exact.shape[0]
-        logits = self._coarse(hidden)[:, :vocabulary].float()
-        likely = logits.topk(min(_LIKELY, vocabulary), sorted=False).indices
+        logits = self._coarse.multiply_few(hidden).float()
+        logits[:, vocabulary:] = -math.inf
+        likely = _find_largest(logits, min(_LIKELY, vocabulary))
         # One by one: the last digits of a batched product depend on the size of the batch.
         exact = [self._exact[rows].float() @ one for rows, one in zip(likely, hidden.float(), strict=True)]
-        return logits.scatter_(1, likely, torch.stack(exact))
+        return logits.scatter_(1, likely, torch.stack(exact))[:, :vocabulary]
+
+
+def _find_largest(values: torch.Tensor, count: int) -> torch.Tensor:
+    """Return where the largest numbers of each row are, in any order; shape (rows, count).
+
+    They are all in those columns of the folded row whose maxima are largest. To look for these first
+    takes half the time.
+    """
+    rows, size = values.shape
+    columns = size // _FOLDS
+    best = values.view(rows, _FOLDS, columns).amax(dim=1).topk(min(count, columns), sorted=False).indices
+    candidates = (best[:, None] + torch.arange(0, size, columns)[:, None]).flatten(1)
+    largest: torch.Tensor = values.gather(1, candidates).topk(count, sorted=False).indices
+    return candidates.gather(1, largest)
+
+
+def _fill_up(inputs: torch.Tensor) -> torch.Tensor:
+    """Add rows of zeros until there are as many as are treated alike."""
+    missing = _ALIKE - len(inputs)
+    return functional.pad(inputs, (0, 0, 0, missing)) if missing > 0 else inputs
 
 
 def pack_matrix(name: str, matrix: Matrix) -> dict[str, torch.Tensor]:

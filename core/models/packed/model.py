@@ -33,9 +33,13 @@ class PackedModel:
         """Tokens read so far."""
         return self._cache.length
 
-    def forward(self, tokens: Sequence[int], token: CancelToken, *, last: int = 1) -> torch.Tensor:
-        """Read tokens; see `CausalModel.forward`."""
-        return self._decoder.forward(tokens, self._cache, token, last=last)
+    def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
+        """Read a piece of a prompt; see `CausalModel.prefill`."""
+        return self._decoder.prefill(tokens, self._cache, token)
+
+    def decode(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
+        """Read a few tokens of a reply; see `CausalModel.decode`."""
+        return self._decoder.decode(tokens, self._cache, token)
 
     def truncate(self, length: int) -> None:
         """Forget all but the first `length` tokens."""

@@ -43,9 +43,13 @@ class Counting:
     def __getattr__(self, name: str) -> object:
         return getattr(self.model, name)
 
-    def forward(self, tokens: Sequence[int], token: CancelToken, *, last: int = 1) -> torch.Tensor:
+    def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
         self.steps.append(len(tokens))
-        return self.model.forward(tokens, token, last=last)
+        return self.model.prefill(tokens, token)
+
+    def decode(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
+        self.steps.append(len(tokens))
+        return self.model.decode(tokens, token)
 
 
 def packed_model(model: PreTrainedModel, folder: Path) -> PackedModel:
@@ -84,8 +88,8 @@ def is_greedy(runner: Runner, prompt: list[int], reply: list[int]) -> bool:
     model, token = runner.model.model, CancelToken()
     model.release()
     with torch.inference_mode():
-        logits = [model.forward(prompt, token)[-1]]
-        logits += [model.forward([one], token)[-1] for one in reply[:-1]]
+        logits = [model.prefill(prompt, token)]
+        logits += [model.decode([one], token)[0] for one in reply[:-1]]
     model.release()
     return all(row.max() - row[one] <= NEAR * row.std() for row, one in zip(logits, reply, strict=True))
 
@@ -128,6 +132,20 @@ def test_another_prompt_is_answered_as_if_nothing_had_been_read(open_runner: Cal
     found = read(runner, second)
     assert runner.model.steps[0] == max(1, 120 - same)
     assert is_greedy(open_runner(), second, found)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("known", [1, 63, 100, 128])
+def test_packed_model_answers_a_grown_prompt_bit_by_bit_as_if_read_anew(name: str, known: int, tmp_path: Path) -> None:
+    """What a model says must not depend on what it happened to be asked before."""
+    model = packed_model(ARCHITECTURES[name]().eval(), tmp_path)
+    prompt, token = text(150), CancelToken()
+    with torch.inference_mode():
+        expected = model.prefill(prompt, token)
+        model.truncate(known)
+        model.decode(text(5, seed=8), token)
+        model.truncate(known)
+        assert torch.equal(model.prefill(prompt[known:], token), expected)
 
 
 def test_cancelled_prompt_leaves_nothing_wrong(open_runner: Callable[[], Runner]) -> None:

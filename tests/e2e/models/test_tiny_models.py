@@ -125,14 +125,14 @@ def test_too_long_prompt_is_refused_with_both_lengths(llama_folder: Path) -> Non
 def test_cancel_stops_between_chunks_of_the_prompt(llama_folder: Path) -> None:
     runner = load(llama_folder)
     token = CancelToken()
-    forward, seen = runner._forward, []
+    prefill, seen = runner.model.prefill, []
 
-    def cancel_after_first(ids: list[int], *rest: object, **options: object) -> torch.Tensor:
+    def cancel_after_first(ids: list[int], token: CancelToken) -> torch.Tensor:
         seen.append(len(ids))
         token.cancel()
-        return forward(ids, *rest, **options)
+        return prefill(ids, token)
 
-    runner._forward = cancel_after_first
+    runner.model.prefill = cancel_after_first
     with pytest.raises(Cancelled):
         list(runner.generate(prompt_of(1000), SamplingParams(max_tokens=10), token))
     assert seen == [TransformersModel.prefill_chunk]
