@@ -14,7 +14,8 @@ transformers in the fastest precision of the processor, from the same folder:
 - prompt lookup: replies that copy from the prompt, over decoding them one token at a time.
 
 With `--llama-bench COMMAND`, decoding is compared with that program of llama.cpp as well, on the
-same GGUF file and as many threads.
+same GGUF file, after as many tokens and on as many threads. Machines are not equally fast from one
+second to the next, so each ratio is the median of ratios within a round.
 """
 
 from __future__ import annotations
@@ -129,33 +130,34 @@ def _measure_model(
     cold = cold_first_token(reference, folder, options.precision)
     subject = _load(reference, folder, backend, options.precision)
     plain, theirs, llama = measure_decode(subject, options)
+    to_theirs, to_llama = (median_ratio(plain, other) for other in (theirs, llama))
     first, follow_up, same = measure_follow_up(subject, options.rounds)
     copied, one_by_one, identical = measure_copying(subject)
     result = {
         "name": Path(reference).name,
         "dtype": subject.placement.precision.value,
-        "tokensPerSecond": round(plain, 1),
-        "ratioToHf": round(plain / theirs, 2),
+        "tokensPerSecond": round(median(plain), 1),
+        "ratioToHf": round(to_theirs, 2),
         "promptLookupSpeedup": round(one_by_one / copied, 2),
         "promptLookupIdentical": identical,
         "firstTokenMs": round(1000 * first),
         "coldCacheFirstTokenMs": round(1000 * cold),
         "followUpFirstTokenRatio": round(follow_up, 3),
         "followUpSameTokens": same,
-        **({"ratioToLlamaCpp": round(plain / llama, 2)} if llama else {}),
+        **({"ratioToLlamaCpp": round(to_llama, 2)} if llama else {}),
     }
     if not options.json:
         rows = [(name, str(value)) for name, value in result.items()]
-        rows += [("transformers, tokens per second", f"{theirs:.1f}")]
-        rows += [("llama.cpp, tokens per second", f"{llama:.1f}")] if llama else []
+        rows += [("transformers, tokens per second", f"{median(theirs):.1f}")]
+        rows += [("llama.cpp, tokens per second", f"{median(llama):.1f}")] if llama else []
         show(f"{subject.name}, {torch.get_num_threads()} thread(s): {subject.placement.reason}", rows)
     subject.loaded.evict()
     backend.release()
     return result
 
 
-def measure_decode(subject: Subject, options: argparse.Namespace) -> tuple[float, float, float | None]:
-    """Return tokens per second of ours, of transformers and of llama.cpp."""
+def measure_decode(subject: Subject, options: argparse.Namespace) -> tuple[list[float], list[float], list[float]]:
+    """Return tokens per second of ours, of transformers and of llama.cpp, by round; none without that program."""
     prompt = subject.runner.encode_chat([ChatMessage("user", QUESTION)])
     reference = _load_reference(subject)
     gguf = find_gguf(subject.folder)
@@ -164,8 +166,13 @@ def measure_decode(subject: Subject, options: argparse.Namespace) -> tuple[float
         ours.append(_rate([one.time for one in _decode(subject.computed, prompt, options.tokens)]))
         theirs.append(_rate(_generate(reference, prompt, options.tokens)))
         if options.llama_bench and gguf:
-            llama.append(_llama_rate(options.llama_bench, gguf, options.tokens))
-    return median(ours), median(theirs), median(llama) if llama else None
+            llama.append(_llama_rate(options.llama_bench, gguf, len(prompt), options.tokens))
+    return ours, theirs, llama
+
+
+def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the median of the ratios within each round; 0 if nothing was measured."""
+    return median([one / other for one, other in zip(ours, theirs, strict=False)] or [0.0])
 
 
 def measure_follow_up(subject: Subject, rounds: int) -> tuple[float, float, bool]:
@@ -276,8 +283,9 @@ def _time(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _llama_rate(command: str, gguf: Path, tokens: int) -> float:
-    arguments = ["-m", str(gguf), "-t", str(torch.get_num_threads()), "-p", "0", "-n", str(tokens), "-r", "1"]
+def _llama_rate(command: str, gguf: Path, depth: int, tokens: int) -> float:
+    arguments = ["-m", str(gguf), "-t", str(torch.get_num_threads()), "-p", "0", "-n", str(tokens)]
+    arguments += ["-d", str(depth), "-r", "1"]
     done = subprocess.run([command, *arguments, "-o", "json"], check=True, capture_output=True, text=True)
     return float(json.loads(done.stdout)[0]["avg_ts"])
 

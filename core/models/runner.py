@@ -119,7 +119,8 @@ class Runner:
     def tokens(self, prompt: Sequence[int], params: SamplingParams, token: CancelToken) -> Iterator[int]:
         """Yield the tokens of a reply, without end; the caller decides when it is complete.
 
-        Tokens that are probably copied from the text so far are read together with the last one.
+        Tokens that are probably copied from the text so far are read together with the last one:
+        half as many as can be, until all of a guess were right.
         Each is chosen all the same, from the logits after those before it; what was read after the
         first that is chosen otherwise is forgotten.
         """
@@ -142,7 +143,8 @@ class Runner:
                 accepted += 1
             if accepted < len(draft):
                 self._keep(len(self._read) - len(draft) + accepted)
-            draft = lookup.draft(max(0, min(self.model.step_width, left) - 1))
+            width = self.model.step_width if draft and accepted == len(draft) else self.model.step_width // 2
+            draft = lookup.draft(max(0, min(width, left) - 1))
             logits = self._read_with(self.model.decode, [number, *draft], token, len(prompt))
 
     def _prefill(self, prompt: Sequence[int], token: CancelToken) -> torch.Tensor:

@@ -87,7 +87,7 @@ class Norm:
     def __call__(self, stream: torch.Tensor) -> torch.Tensor:
         """Map (tokens, size) to the same shape."""
         length = torch.linalg.vector_norm(stream, dim=-1, keepdim=True)
-        return (stream / torch.hypot(length, self._least)).mul_(self._weight).to(torch.bfloat16)
+        return (stream / torch.hypot(length, self._least)).mul_(self._weight).bfloat16()
 
 
 Multiply = Callable[[Linear, torch.Tensor], torch.Tensor]
@@ -116,10 +116,10 @@ class DecoderLayer:
 class _Block:
     """Tokens of a span that attend together, and to what."""
 
-    tokens: slice
-    """In the span."""
-    keys: slice
-    """In the cache."""
+    tokens: tuple[int, int]
+    """Where they start in the span, and how many there are."""
+    keys: tuple[int, int]
+    """Where they start in the cache, and how many there are."""
     mask: torch.Tensor | None
     """What is added to the scores; shape (queries of a key's head, keys). None if all keys are seen."""
 
@@ -230,11 +230,13 @@ class Decoder:
         turned = qkv[:, : (heads + shape.kv_heads) * size].view(count, heads + shape.kv_heads, size // 2, 2)
         torch.view_as_complex(turned).mul_(span.rotations)
         new = qkv[:, heads * size :].view(count, 2, shape.kv_heads, size)
-        kv[:, :, span.start : span.end] = new.permute(1, 2, 0, 3)
+        kv.narrow(2, span.start, count).copy_(new.permute(1, 2, 0, 3))
         queries = qkv[:, : heads * size].view(count, heads, size)
-        parts = [_attention(queries[block.tokens], kv[:, :, block.keys], block.mask) for block in blocks]
+        parts = [
+            _attention(queries.narrow(0, *block.tokens), kv.narrow(2, *block.keys), block.mask) for block in blocks
+        ]
         seen = parts[0] if len(parts) == 1 else torch.cat(parts)
-        stream += span.multiply(layer.attention_output, seen.to(torch.bfloat16))
+        stream += span.multiply(layer.attention_output, seen.bfloat16())
 
     def _feed_forward(self, layer: DecoderLayer, stream: torch.Tensor, span: _Span) -> None:
         both = span.multiply(layer.gate_up, layer.feed_forward_norm(stream))
@@ -267,9 +269,10 @@ def _attention(queries: torch.Tensor, kv: torch.Tensor, mask: torch.Tensor | Non
     rows = queries.view(count, shared, group, size).permute(1, 2, 0, 3).reshape(1, shared, group * count, size)
     if mask is not None and len(mask) > group * count:
         rows = functional.pad(rows, (0, 0, 0, len(mask) - group * count))
-    keys, values = kv[:, None]
-    seen = functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask)[0, :, : group * count]
-    return seen.view(shared, group, count, size).permute(2, 0, 1, 3).reshape(count, heads * size)
+    keys, values = kv.unsqueeze(1).unbind()
+    seen = functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask)
+    seen = seen.narrow(2, 0, group * count).view(shared, group, count, size)
+    return seen.permute(2, 0, 1, 3).reshape(count, heads * size)
 
 
 def _attend_in_blocks(start: int, end: int, window: int | None, group: int) -> list[_Block]:
@@ -280,7 +283,7 @@ def _attend_in_blocks(start: int, end: int, window: int | None, group: int) -> l
         oldest = 0 if window is None else max(0, first + 1 - window)
         there = range(oldest - oldest % _BLOCK, first + _BLOCK)
         mask = _mask(here, there, window, group)
-        blocks.append(_Block(slice(here.start - start, here.stop - start), slice(there.start, there.stop), mask))
+        blocks.append(_Block((here.start - start, len(here)), (there.start, len(there)), mask))
     return blocks
 
 
@@ -293,7 +296,7 @@ def _attend_alone(start: int, end: int, window: int | None, _: int) -> list[_Blo
     positions = range(start, end)
     oldest = [0 if window is None else max(0, here + 1 - window) for here in positions]
     return [
-        _Block(slice(here - start, here - start + 1), slice(first, here + 1), None)
+        _Block((here - start, 1), (first, here + 1 - first), None)
         for here, first in zip(positions, oldest, strict=True)
     ]
 
