@@ -23,6 +23,8 @@ from core.models.streaming import Detokenizer, StopStrings
 
 _DECODE_CONTEXT = 8
 """Tokens of the prompt's end that the first token of the reply is decoded after."""
+_HOST_FULL = "can't allocate memory"
+"""What torch says instead of raising `OutOfMemoryError` when it is the host's memory that has run out."""
 
 
 class _ReplyText:
@@ -193,6 +195,8 @@ class Runner:
         except torch.OutOfMemoryError as error:
             raise self._explain_memory(prompt_length) from error
         except RuntimeError as error:
+            if _HOST_FULL in str(error):
+                raise self._explain_memory(prompt_length) from error
             raise ModelFailed(f"The model {self.name} failed: {_first_line(error)}", model=self.name) from error
 
     def _explain_memory(self, prompt_length: int) -> OutOfMemory:

@@ -46,8 +46,8 @@ class KeyValueCache:
 
     @property
     def capacity(self) -> int:
-        """Tokens that there is room for without moving anything."""
-        return self.layers[0].shape[2]
+        """Tokens that there is room for without moving anything; the last layer is the last to grow."""
+        return self.layers[-1].shape[2]
 
     def truncate(self, length: int) -> None:
         """Forget all tokens after the first `length`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -151,6 +152,24 @@ def test_cancelled_forward_reads_nothing(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         decoder.prefill(text(5), cache, token)
     assert cache.length == 20
+
+
+def test_cache_that_found_no_room_can_still_grow_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = pack_and_open(make("llama"), tmp_path)
+    cache, fresh = decoder.new_cache(), decoder.new_cache()
+    decoder.prefill(text(250), cache, QUIET)
+    allocate, calls = cache._allocate, itertools.count()
+
+    def find_no_room_for_the_second_layer(capacity: int) -> torch.Tensor:
+        if next(calls) == 1:
+            raise torch.OutOfMemoryError
+        return allocate(capacity)
+
+    monkeypatch.setattr(cache, "_allocate", find_no_room_for_the_second_layer)
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder.prefill(text(20), cache, QUIET)
+    expected = decoder.prefill([*text(250), *text(20)], fresh, QUIET)
+    assert torch.equal(decoder.prefill(text(20), cache, QUIET), expected)
 
 
 def test_cache_cannot_be_cut_to_more_than_it_holds(tmp_path: Path) -> None:

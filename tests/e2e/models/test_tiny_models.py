@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import threading
@@ -151,21 +152,35 @@ def test_cancel_stops_between_tokens_and_the_model_stays_usable(llama_folder: Pa
 
 @pytest.mark.parametrize(
     ("failure", "expected"),
-    [(torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory), (RuntimeError("mat1 and mat2\nmore"), ModelFailed)],
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), OutOfMemory),
+        (RuntimeError("mat1 and mat2\nmore"), ModelFailed),
+    ],
 )
+@pytest.mark.parametrize("steps", [0, 3])
 def test_failure_of_the_device_is_explained_and_the_model_stays_usable(
-    llama_folder: Path, failure: Exception, expected: type[Exception]
+    llama_folder: Path, failure: Exception, expected: type[Exception], steps: int
 ) -> None:
+    """While the prompt is read, or after some tokens; in the last layer, when others have kept their keys."""
     runner = load(llama_folder)
+    params = SamplingParams(max_tokens=9)
+    whole = [chunk.text for chunk in runner.generate(prompt_of(10), params, CancelToken())]
+    runner.release()
+    calls = itertools.count()
 
     def fail(*_: object) -> None:
-        raise failure
+        if next(calls) == steps:
+            raise failure
 
-    hook = runner.model._model.register_forward_pre_hook(fail)
+    hook = runner.model._model.model.layers[-1].register_forward_pre_hook(fail)
+    stream = runner.generate(prompt_of(10), params, CancelToken())
+    said = [next(stream).text for _ in range(steps)]
     with pytest.raises(expected):
-        list(runner.generate(prompt_of(10), SamplingParams(max_tokens=5), CancelToken()))
+        next(stream)
     hook.remove()
-    assert len(list(runner.generate(prompt_of(10), SamplingParams(max_tokens=5), CancelToken()))) > 0
+    assert said == whole[:steps]
+    assert [chunk.text for chunk in runner.generate(prompt_of(10), params, CancelToken())] == whole
 
 
 def test_another_thread_may_not_run_the_model(llama_folder: Path) -> None:
