@@ -5,7 +5,9 @@ model, which is what takes time; the rest are pairs of these ("..., then ..."), 
 are the mean of both with a little noise, which is near what the model says of such a sentence.
 Queries and taught tasks are always embedded for real.
 
-Every size is measured in a process of its own. What is measured:
+Every size is measured in a process of its own, on a copy of its store. `--stores FOLDER` keeps
+the stores for the next run, and `--build` makes those that are missing and measures nothing, so
+that a machine has to be quiet for the measurement only. What is measured:
 
 - a query as the assistant asks it, filtered by language, with its embedding and without;
 - a query without a filter, which the index may answer;
@@ -37,7 +39,7 @@ import psutil
 from core.codec import camel_case
 from core.knowledge.base import KnowledgeBase, fingerprint_of
 from core.knowledge.embedder import Embedder, SentenceEmbedder, Vectors
-from core.knowledge.journal import Journal
+from core.knowledge.journal import Journal, read_rows
 from core.knowledge.retriever import rank
 from core.knowledge.task import Task
 from core.messages import Origin, Role, TeachRequest
@@ -53,6 +55,8 @@ CANDIDATES = 50
 TOP = 5
 NOISE = 0.15
 BATCH = 2000
+BUILT_IN = "built-in-seconds"
+"""File that says how long the index took."""
 INDEX_TIMEOUT = 3600.0
 
 ACTIONS = (
@@ -110,25 +114,29 @@ def main() -> None:
     """Measure every size and print the figures; the last line is one JSON object."""
     options = _options()
     if options.worker:
-        print(json.dumps(asdict(measure(options.sizes[0], Path(options.worker)))))
+        print(json.dumps(asdict(measure(options.sizes[0], options.stores))))
         return
     rows = []
     with tempfile.TemporaryDirectory(prefix="bench-knowledge-") as scratch:
-        save_material(_embedder(), Path(scratch))
+        stores = options.stores or Path(scratch)
         for size in options.sizes:
-            rows.append(_in_child(size, Path(scratch)))
-            if not options.json:
+            prepare(stores, size)
+            if not options.build:
+                rows.append(_in_child(size, stores))
+            if rows and not options.json:
                 _show(rows[-1])
     print(json.dumps({"sizes": [{camel_case(name): value for name, value in row.items()} for row in rows]}))
 
 
-def measure(size: int, scratch: Path) -> Measured:
-    """Build a store of `size` tasks, open it as the engine does, and use it."""
+def measure(size: int, stores: Path) -> Measured:
+    """Open a copy of the prepared store of `size` tasks as the engine does, and use it."""
     embedder = _embedder()
-    material = load_material(scratch)
-    folder = scratch / f"store-{size}"
-    vectors = build(folder, size, material, embedder)
-    built = _index(folder, embedder)
+    material = load_material(stores)
+    folder = stores / f"copy-{size}"
+    shutil.copytree(_store(stores, size), folder)
+    rows = read_rows(folder / "journal.sqlite", fingerprint_of(embedder))
+    vectors = rows.vectors[np.argsort([int(one.removeprefix("bench-")) for one in rows.ids])]
+    built = float((_store(stores, size) / BUILT_IN).read_text())
     before = _rss()
     started = time.perf_counter()
     knowledge = KnowledgeBase.open(folder, embedder, _nothing)
@@ -171,6 +179,26 @@ def measure(size: int, scratch: Path) -> Measured:
 # --- making the store -----------------------------------------------------------------------
 
 
+def prepare(stores: Path, size: int) -> None:
+    """Make the store of `size` tasks in `stores`, index included, unless it is there."""
+    if _store(stores, size).exists():
+        return
+    embedder = _embedder()
+    if not (stores / "texts.json").exists():
+        stores.mkdir(parents=True, exist_ok=True)
+        save_material(embedder, stores)
+    unfinished = stores / f"unfinished-{size}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    build(unfinished, size, load_material(stores), embedder)
+    seconds = _index(unfinished, embedder)
+    (unfinished / BUILT_IN).write_text(f"{seconds:.1f}")
+    unfinished.rename(_store(stores, size))
+
+
+def _store(stores: Path, size: int) -> Path:
+    return stores / f"store-{size}"
+
+
 def save_material(embedder: Embedder, folder: Path) -> None:
     """Write and embed descriptions once for all sizes."""
     choose = random.Random(7)
@@ -187,19 +215,15 @@ def load_material(folder: Path) -> Material:
     return Material(saved["texts"], np.load(folder / "vectors.npy"), saved["queries"])
 
 
-def build(folder: Path, size: int, material: Material, embedder: Embedder) -> Vectors:
-    """Fill the journal of a new store, and return the vectors in its order."""
+def build(folder: Path, size: int, material: Material, embedder: Embedder) -> None:
+    """Fill the journal of a new store."""
     choose = np.random.default_rng(size)
-    vectors = np.empty((size, embedder.dimension), np.float32)
     folder.mkdir()
     journal = Journal(folder / "journal.sqlite")
     for start in range(0, size, BATCH):
         numbers = range(start, min(start + BATCH, size))
-        made = [_task(number, material, choose) for number in numbers]
-        vectors[numbers.start : numbers.stop] = [vector for _, vector in made]
-        journal.put(made, fingerprint_of(embedder))
+        journal.put([_task(number, material, choose) for number in numbers], fingerprint_of(embedder))
     journal.close()
-    return vectors
 
 
 def _task(number: int, material: Material, choose: np.random.Generator) -> tuple[Task, Vectors]:
@@ -310,8 +334,8 @@ def _embedder() -> SentenceEmbedder:
     return SentenceEmbedder(registry.locate(registry.resolve(Settings(), Role.EMBED)))
 
 
-def _in_child(size: int, scratch: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.knowledge", "--worker", str(scratch), "--sizes", str(size)]
+def _in_child(size: int, stores: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.knowledge", "--worker", "--stores", str(stores), "--sizes", str(size)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     row: dict[str, Any] = json.loads(output.splitlines()[-1])
     return row
@@ -328,7 +352,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.knowledge", description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=_sizes, default=[1_000, 10_000, 100_000], help="for example 1000,10000")
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON object")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--stores", type=Path, metavar="FOLDER", help="keep the stores there, and use those that are")
+    parser.add_argument("--build", action="store_true", help="make the stores that are missing and measure nothing")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

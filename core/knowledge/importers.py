@@ -30,6 +30,7 @@ _PROBLEMS_SHOWN = 20
 _DESCRIPTIONS = ("description", "text", "prompt", "instruction", "question")
 _IMPLEMENTATIONS = ("implementation", "code", "canonical_solution", "solution", "output", "response")
 _TESTS = ("tests", "test_list", "test")
+_TEST_SETUPS = ("test_setup_code", "test_imports")
 _IDS = ("taskId", "task_id", "id")
 
 
@@ -112,7 +113,7 @@ def _read(record: Record, origin: Origin, tally: _Tally) -> Task | None:
         tally.skip(record.place, problem)
         return None
     try:
-        task = _to_task(record.fields, origin)
+        task = _to_task(record, origin)
         validation.check(task)
     except KeyError as error:
         tally.skip(record.place, f"has no field {error.args[0]!r}")
@@ -123,22 +124,22 @@ def _read(record: Record, origin: Origin, tally: _Tally) -> Task | None:
     return None
 
 
-def _to_task(fields: Mapping[str, Any], origin: Origin) -> Task:
+def _to_task(record: Record, origin: Origin) -> Task:
     """Read a record: one of HumanEval, one of our own exports, or one with fields of the usual names."""
+    fields = record.fields
     if {"prompt", "canonical_solution", "entry_point", "test"} <= fields.keys():
         return humaneval.to_task(fields, origin)
     description = _first(fields, _DESCRIPTIONS)
     implementation = _first(fields, _IMPLEMENTATIONS)
-    tests = fields.get(next((name for name in _TESTS if fields.get(name)), ""))
-    if isinstance(tests, list):
-        tests = "\n".join(map(str, tests)) + "\n"
     given = next((str(fields[name]) for name in _IDS if fields.get(name) is not None), None)
+    if given is not None and given.isdecimal():
+        given = f"{record.source}/{given}"  # another source counts its records, too
     digest = hashlib.sha256(f"{description}\0{implementation}".encode("utf-8", "replace")).hexdigest()
     return Task(
         id=given or f"imported-{digest[:12]}",
         description=description,
         implementation=implementation,
-        tests=tests,
+        tests=_tests(fields),
         language=str(fields.get("language") or "python"),
         origin=Origin(fields["origin"]) if fields.get("origin") in set(Origin) else origin,
         metadata={str(key): str(value) for key, value in (fields.get("metadata") or {}).items()},
@@ -146,6 +147,16 @@ def _to_task(fields: Mapping[str, Any], origin: Origin) -> Task:
         updated_at=str(fields.get("updatedAt") or ""),
         verified=fields.get("verified") is True,
     )
+
+
+def _tests(fields: Mapping[str, Any]) -> Any:
+    """Return the tests, and before them what they need to be there."""
+    tests = next((fields[name] for name in _TESTS if fields.get(name)), None)
+    if not isinstance(tests, list):
+        return tests
+    setups = [fields[name] for name in _TEST_SETUPS if fields.get(name)]
+    lines = [line for setup in setups for line in (setup if isinstance(setup, list) else [setup])]
+    return "\n".join(map(str, [*lines, *tests])) + "\n"
 
 
 def _first(fields: Mapping[str, Any], names: Sequence[str]) -> str:

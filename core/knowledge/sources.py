@@ -34,8 +34,10 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 class Record:
     """One record of a source, before anybody knows whether it is a solved task."""
 
+    source: str
+    """Short name of the file or data set that it is from."""
     place: str
-    """Where it stands, for people."""
+    """Where it stands in that, for people."""
     fields: Mapping[str, Any]
     fraction: float | None
     """How much of the source is read with it, if the source knows its length."""
@@ -84,9 +86,10 @@ def _json_lines(path: Path) -> Iterator[Record]:
     with reporting(path), path.open("rb") as raw:
         size = max(1, path.stat().st_size)
         lines = cast("Iterator[bytes]", gzip.open(raw) if path.suffix == ".gz" else raw)  # noqa: SIM115 - `raw` is closed
+        stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
         for number, line in enumerate(lines, 1):
             if line.strip():
-                yield Record(f"{path.name}:{number}", _parse(line), min(1.0, raw.tell() / size))
+                yield Record(stem, f"{path.name}:{number}", _parse(line), min(1.0, raw.tell() / size))
 
 
 def _parse(line: bytes | str) -> Mapping[str, Any]:
@@ -102,6 +105,7 @@ def _parse(line: bytes | str) -> Mapping[str, Any]:
 
 def _data_set(name: str) -> Iterator[Record]:
     """Yield the rows of a data set; a child process reads them, since this one may be offline for good."""
+    title = Path(name).name
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "core.knowledge.dataset", name],
         stdout=subprocess.PIPE,
@@ -116,7 +120,7 @@ def _data_set(name: str) -> Iterator[Record]:
                 row = json.loads(line)
                 if "error" in row:
                     raise DownloadFailed(f"The data set {name!r} cannot be read: {row['error']}")
-                yield Record(f"{name}:{number}", row["row"], row["fraction"])
+                yield Record(title, f"{title}:{number}", row["row"], row["fraction"])
         finally:
             child.kill()
 
@@ -153,11 +157,11 @@ def _python_functions(path: Path, name: str, fraction: float) -> Iterator[Record
             warnings.simplefilter("ignore")
             module = ast.parse(source)
     except (OSError, ValueError, SyntaxError, RecursionError) as error:
-        yield Record(name, {PROBLEM: f"cannot be read as Python: {error}"}, fraction)
+        yield Record(name, name, {PROBLEM: f"cannot be read as Python: {error}"}, fraction)
         return
     for node in module.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield Record(f"{name}:{node.lineno}", _function(source, module, node, name), fraction)
+            yield Record(name, f"{name}:{node.lineno}", _function(source, module, node, name), fraction)
 
 
 def _function(

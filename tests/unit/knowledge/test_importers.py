@@ -68,8 +68,22 @@ def test_common_fields_are_understood(tmp_path: Path) -> None:
     shelf = Shelf()
     imported = shelf.read(lines(tmp_path / "t.jsonl", MBPP, {"instruction": "say hello", "output": "print('hello')"}))
     assert (imported.added, imported.skipped) == (2, 0)
-    assert shelf.tasks["601"].tests == "assert add(1, 2) == 3\n"
+    assert shelf.tasks["t/601"].tests == "assert add(1, 2) == 3\n"
     assert {task.description for task in shelf.tasks.values()} == {"Write a function to add.", "say hello"}
+
+
+def test_sources_that_count_their_records_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    shelf = Shelf()
+    for name in ("one", "other"):
+        shelf.read(lines(tmp_path / f"{name}.jsonl", {**MBPP, "text": f"Write a function of {name}."}))
+    assert sorted(shelf.tasks) == ["one/601", "other/601"]
+
+
+def test_what_tests_need_stands_before_them(tmp_path: Path) -> None:
+    shelf = Shelf()
+    shelf.read(lines(tmp_path / "a.jsonl", {**MBPP, "test_setup_code": "x = 1", "test_imports": ["import math"]}))
+    (task,) = shelf.tasks.values()
+    assert task.tests == "x = 1\nimport math\nassert add(1, 2) == 3\n"
 
 
 def test_records_that_are_no_task_are_counted_and_explained(tmp_path: Path) -> None:
