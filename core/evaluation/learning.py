@@ -18,6 +18,7 @@ from core.evaluation.engines import throw_away_engine
 from core.evaluation.generation import Attempt, attempt_of, flips, pass_rates, write_code
 from core.evaluation.report import Report, Table, examples, figure, percent, percent_with_interval
 from core.evaluation.setup import Setup
+from core.generation.grounding import Band
 from core.messages import Generation, Taught, TeachRequest
 
 NAME = "learning"
@@ -64,6 +65,7 @@ def report(source: str, cases: Sequence[LearningCase], before: Sequence[Attempt]
     gained, lost = flips(cases, passed_before, passed)
     models = sorted({one.model for one in (*before, *(one.attempt for one in after)) if one.model})
     kinds = [kind_of(one) for one in after]
+    weak = [one.attempt.passed for one in after if one.attempt.band == Band.WEAK]
     return Report(
         name=NAME,
         title="Learning: taught, then asked in other words",
@@ -74,6 +76,7 @@ def report(source: str, cases: Sequence[LearningCase], before: Sequence[Attempt]
             "adapted": kinds.count("adapted"),
             "generated": kinds.count("generated"),
             "refused": kinds.count("refused"),
+            "weak": len(weak),
             "foundFirst": figure(metrics.share([one.found for one in after])),
             "gained": len(gained),
             "lost": len(lost),
@@ -84,6 +87,7 @@ def report(source: str, cases: Sequence[LearningCase], before: Sequence[Attempt]
             ("model", ", ".join(models) or "none was needed"),
             ("pass after teaching", percent_with_interval(passed)),
             ("pass without teaching (the same model)", percent_with_interval(passed_before)),
+            ("answers marked as a weak match", f"{len(weak)}, of which {sum(weak)} pass"),
             ("the taught task was the closest", percent_with_interval([one.found for one in after])),
             ("passes only after teaching", str(len(gained))),
             ("passes only before teaching", str(len(lost))),

@@ -136,13 +136,13 @@ def test_a_refusal_after_teaching_is_a_failure() -> None:
     before = [attempt(passed=False)] * 3
     after = [
         Learnt(answered=True, found=True, attempt=attempt(passed=True, adapted=True, model=None)),
-        Learnt(answered=True, found=True, attempt=attempt(passed=True)),
+        Learnt(answered=True, found=True, attempt=attempt(passed=True, band="weak")),
         Learnt(answered=False, found=False, attempt=attempt(passed=False, model=None)),
     ]
     figures = learning.report("mine", cases, before, after).figures
     assert figures["passRate"] == pytest.approx(2 / 3, abs=1e-4)
     assert figures["baselinePassRate"] == 0.0
-    assert (figures["adapted"], figures["generated"], figures["refused"]) == (1, 1, 1)
+    assert (figures["adapted"], figures["generated"], figures["refused"], figures["weak"]) == (1, 1, 1, 1)
     assert figures["model"] == "tiny"
 
 
