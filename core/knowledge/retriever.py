@@ -29,10 +29,7 @@ def rank(
     """
     compared = compare(
         query,
-        [
-            Candidate(description=task.description, name=task.function_name, cosine=cosine)
-            for task, cosine in candidates
-        ],
+        [Candidate(description=task.description, cosine=cosine) for task, cosine in candidates],
     )
     pairs = [(task, pair) for (task, _), pair in zip(candidates, compared, strict=True)]
     pairs.sort(key=lambda one: -one[1].similarity)
@@ -56,7 +53,7 @@ def _match(task: Task, pair: Pair, similarity: float, shift: Shift | None) -> Ma
 
 
 def _reason(pair: Pair) -> str:
-    reason = f"meaning {pair.meaning:.2f}, wording {pair.wording:.2f}, coverage {pair.coverage:.2f}"
+    reason = f"meaning {pair.meaning:.2f}, wording {pair.wording:.2f}"
     for ours, theirs in pair.contrasts:
         reason += f"; asks for “{ours}”, the task has “{theirs}”"
     return reason

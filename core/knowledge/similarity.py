@@ -1,22 +1,18 @@
 """How alike a request and a stored task are: pure functions from words and cosines to 0..1.
 
-Four observations, each measured on rewordings of known tasks against tasks nobody stored,
+Three observations, each measured on rewordings of known tasks against tasks nobody stored,
 make up the similarity:
 
-1. The cosine of sentence embeddings sees the meaning. The Dice coefficient of letter trigrams sees the wording,
-   survives inflection and typing errors, and needs no statistics of the store. Words that
-   merely ask for code are left out (`subject`).
-2. A few words may ask for a task that is described at length. What counts then is how much of
-   the request the task covers, and that the rare words are among it: rare among the
-   candidates, as in tf-idf, so that "list" says little where all are about lists.
-3. Two requests may differ in a single word that turns the task around (`contrasts.toml`).
-4. The same number means less where everything is alike, so a match is also measured against
+1. The cosine of sentence embeddings sees the meaning. The Dice coefficient of letter trigrams
+   sees the wording, survives inflection and typing errors, and needs no statistics of the
+   store. Words that merely ask for code are left out (`subject`).
+2. Two requests may differ in a single word that turns the task around (`contrasts.toml`).
+3. The same number means less where everything is alike, so a match is also measured against
    the crowd of the next best ones, as in Lowe's ratio test for image features.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -27,11 +23,7 @@ from importlib import resources
 from core.knowledge.subject import subject_of
 
 WORDING_WEIGHT = 0.2
-"""Share of the wording in the similarity of a pair."""
-COVERAGE_WEIGHT = 0.1
-"""Share of the coverage; the rest is meaning."""
-COMPANY = 50
-"""Candidates among which a word is called rare."""
+"""Share of the wording in the similarity of a pair; the rest is meaning."""
 CONTRAST_FACTOR = 0.75
 """What is left of the similarity for each contrast, of which two count."""
 CROWD = 10
@@ -57,16 +49,13 @@ class Pair:
     """Cosine of the embeddings; 1 where both are about the same in the same words."""
     wording: float
     """Dice coefficient of the letter trigrams, 0 to 1."""
-    coverage: float
-    """Share of the request's letter trigrams that the task has, the rare ones weighing more, 0 to 1."""
     contrasts: tuple[tuple[str, str], ...]
     """Words of the request, each with the word that stands in the task instead."""
 
     @property
     def similarity(self) -> float:
         """From 0 to 1, regardless of all other tasks."""
-        meaning = (1 - WORDING_WEIGHT - COVERAGE_WEIGHT) * self.meaning
-        mixed = meaning + WORDING_WEIGHT * self.wording + COVERAGE_WEIGHT * self.coverage
+        mixed = (1 - WORDING_WEIGHT) * self.meaning + WORDING_WEIGHT * self.wording
         return min(1.0, max(0.0, mixed)) * CONTRAST_FACTOR ** min(2, len(self.contrasts))
 
 
@@ -75,29 +64,14 @@ class Candidate:
     """What is compared of a task."""
 
     description: str
-    name: str = ""
-    """Of its function: often says what the description takes many words for."""
     cosine: float
     """Of the embeddings of the request and the description."""
 
 
 def compare(query: str, candidates: Sequence[Candidate]) -> list[Pair]:
-    """Compare a request with candidates, those nearest in meaning first."""
+    """Compare a request with candidates."""
     asked = _features(query)
-    stored = [_features(one.description) for one in candidates]
-    vocabularies = [
-        features.trigrams | _features(one.name).trigrams for features, one in zip(stored, candidates, strict=True)
-    ]
-    rarity = _rarity(asked.trigrams, vocabularies[:COMPANY])
-    return [
-        Pair(
-            meaning=1.0 if asked.words == features.words else one.cosine,
-            wording=_dice(asked.trigrams, features.trigrams),
-            coverage=_coverage(rarity, vocabulary),
-            contrasts=_clashes(asked.alternatives, features.alternatives),
-        )
-        for one, features, vocabulary in zip(candidates, stored, vocabularies, strict=True)
-    ]
+    return [_compare(asked, _features(one.description), one.cosine) for one in candidates]
 
 
 def against_crowd(similarities: Sequence[float]) -> list[float]:
@@ -150,20 +124,12 @@ def _dice(one: frozenset[str], other: frozenset[str]) -> float:
     return 2 * len(one & other) / total if total else 0.0
 
 
-def _rarity(asked: frozenset[str], vocabularies: Sequence[frozenset[str]]) -> dict[str, float]:
-    """Return the weight of each trigram of the request: the logarithm of how rare it is among the candidates.
-
-    Candidates that a small store lacks count as if they had none of them.
-    """
-    return {
-        trigram: math.log((COMPANY + 1) / (sum(trigram in vocabulary for vocabulary in vocabularies) + 0.5))
-        for trigram in sorted(asked)
-    }
-
-
-def _coverage(rarity: dict[str, float], vocabulary: frozenset[str]) -> float:
-    total = sum(rarity.values())
-    return sum(weight for trigram, weight in rarity.items() if trigram in vocabulary) / total if total else 0.0
+def _compare(asked: _Features, stored: _Features, cosine: float) -> Pair:
+    return Pair(
+        meaning=1.0 if asked.words == stored.words != () else cosine,
+        wording=_dice(asked.trigrams, stored.trigrams),
+        contrasts=_clashes(asked.alternatives, stored.alternatives),
+    )
 
 
 def _alternatives(words: Sequence[str]) -> _Alternatives:

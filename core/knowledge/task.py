@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -30,14 +29,6 @@ class Task:
     """Whether its tests have passed."""
     forgotten: bool = False
 
-    @property
-    def function_name(self) -> str:
-        """Name of the function that is asked for, as far as it can be told; else empty."""
-        if name := self.metadata.get("entry_point"):
-            return name
-        defined = _DEFINITION.search(self.implementation)
-        return defined.group(1) if defined else ""
-
     def same_content(self, other: Task) -> bool:
         """Whether both say the same, whenever and under whatever id they were stored."""
         return all(getattr(self, name) == getattr(other, name) for name in _CONTENT)
@@ -60,7 +51,6 @@ class Task:
         )
 
 
-_DEFINITION = re.compile(r"^(?:async )?def (\w+)", re.MULTILINE)
 _CONTENT = ("description", "implementation", "tests", "language")
 
 

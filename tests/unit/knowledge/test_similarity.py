@@ -9,8 +9,8 @@ from core.knowledge.similarity import Candidate, Pair, against_crowd, compare, p
 ratios = st.floats(0, 1, allow_nan=False)
 
 
-def pair(query: str, description: str, cosine: float, name: str = "") -> Pair:
-    (compared,) = compare(query, [Candidate(description=description, name=name, cosine=cosine)])
+def pair(query: str, description: str, cosine: float) -> Pair:
+    (compared,) = compare(query, [Candidate(description=description, cosine=cosine)])
     return compared
 
 
@@ -58,28 +58,9 @@ def test_a_rewording_that_keeps_the_words_is_no_contrast() -> None:
     assert not pair("the maximum of all even numbers", "find the biggest even number", 0.9).contrasts
 
 
-def test_a_few_words_for_a_long_description_are_covered() -> None:
-    long = "Given a list of integers, return the product of all odd digits, or zero when there is none of them"
-    assert pair("product of odd digits", long, 0.6).coverage == 1
-    assert pair("product of odd digits", long, 0.6).wording < 0.6
-    assert pair("connect to a database", long, 0.1).coverage < 0.2
-
-
-def test_the_name_of_the_function_counts_as_words_of_the_task() -> None:
-    described = "Return true if every opening bracket has a closing one"
-    named = pair("correct bracketing", described, 0.5, name="correct_bracketing")
-    assert named.similarity > pair("correct bracketing", described, 0.5).similarity
-
-
-def test_a_word_that_all_candidates_have_says_little() -> None:
-    lists = [Candidate(description=f"list {word}", cosine=0.5) for word in ("median", "zipper", "quota", "hunter")]
-    common, rare = compare("list median", [*lists[1:2], lists[0]])
-    assert common.coverage < 0.5 < rare.coverage
-
-
 @given(st.text())
 def test_a_text_is_fully_similar_to_itself(text: str) -> None:
-    assert pair(text, text, 1.0).coverage in (0.0, pytest.approx(1))  # 0: there are no words in it
+    assert pair(text, text, 1.0).wording in (0.0, pytest.approx(1))  # 0: there are no words in it
 
 
 def test_the_same_words_mean_the_same_whatever_asks_for_them() -> None:
