@@ -118,7 +118,7 @@ def main() -> None:
     backend = TorchBackend()
     if options.threads:
         torch.set_num_threads(options.threads)
-    references = options.models or [_starter_model(registry)]
+    references = options.models or [starter_model(registry)]
     found = [_measure_model(reference, registry, backend, options) for reference in references]
     finish({"models": found, "threads": torch.get_num_threads()})
 
@@ -299,7 +299,8 @@ def _drop_from_page_cache(folder: Path) -> None:
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _starter_model(registry: ModelRegistry) -> str:
+def starter_model(registry: ModelRegistry) -> str:
+    """Return the model of the starter set that writes code, installed if need be."""
     Installer(registry).pull(STARTER, lambda _: None, CancelToken())
     return next(iter(registry.model_set(STARTER).models))
 
