@@ -271,6 +271,7 @@ class UpdateTaskRequest:
     description: str | None = None
     implementation: str | None = None
     tests: str | None = None
+    """Empty text takes them away."""
     language: str | None = None
 
 

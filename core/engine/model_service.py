@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from core.context import RequestContext
 from core.engine.retrieval import Retrieval
@@ -43,14 +44,17 @@ class ModelService:
         return Models(models=self.infos(context.settings), sets=await asyncio.to_thread(self._registry.sets))
 
     def infos(self, settings: Settings) -> list[ModelInfo]:
-        """Return each role's model as this client's settings name it, with its live state."""
-        live = {(info.role, info.name): info for info in self._worker.snapshot().models}
+        """Return each role's model as this client's settings name it, with its live state.
+
+        A model that serves several roles is loaded once, for whichever needs it first.
+        """
+        live = {info.name: info for info in self._worker.snapshot().models}
         embedder = self._retrieval.embedding_model()
         if embedder is not None:
-            live[Role.EMBED, embedder] = ModelInfo(
+            live[embedder] = ModelInfo(
                 role=Role.EMBED, name=embedder, state=ModelState.READY, device="cpu", dtype="float32"
             )
-        return [live.get((info.role, info.name), info) for info in self._registry.models(settings)]
+        return [replace(live.get(info.name, info), role=info.role) for info in self._registry.models(settings)]
 
     async def _load(self, role: Role, context: RequestContext) -> None:
         if role is Role.EMBED:

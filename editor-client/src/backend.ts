@@ -4,8 +4,8 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as vscode from "vscode";
 
-import { backendVersion, environmentPython, findPython, follow, MINIMUM, output } from "./python";
-import { readSettings } from "./settings";
+import { backendVersion, environmentPython, findPython, follow, MINIMUM, report } from "./python";
+import { environment, readSettings, SECTION } from "./settings";
 
 /** Finds the backend, and installs it. */
 export class Backend {
@@ -58,10 +58,15 @@ export class Backend {
     }
   }
 
-  /** Runs the backend's own check of the installation and returns its report. */
+  /** Runs the backend's own check of the installation and returns its report, whatever it found. */
   async doctor(): Promise<string> {
     const python = await this.interpreter();
-    return python ? output(python, ["-P", "-m", "ai_codegen_assistant", "doctor"]) : "The assistant is not set up yet.";
+    if (!python) {
+      return "The assistant is not set up yet.";
+    }
+    const modelSet = vscode.workspace.getConfiguration(SECTION).get("modelSet", "starter");
+    const args = ["-P", "-m", "ai_codegen_assistant", "--model-set", modelSet, "doctor"];
+    return report(python, args, environment());
   }
 
   async #pip(): Promise<string[]> {

@@ -154,7 +154,7 @@ function careCommands({ assistant, backend, firstRun, log, server, statusBar }: 
 async function runDoctor(backend: Backend): Promise<void> {
   const options = { location: vscode.ProgressLocation.Window, title: "Running the doctor" };
   const content = await vscode.window.withProgress(options, () => backend.doctor());
-  const document = await vscode.workspace.openTextDocument({ content, language: "markdown" });
+  const document = await vscode.workspace.openTextDocument({ content, language: "plaintext" });
   await vscode.window.showTextDocument(document, { preview: true });
 }
 

@@ -10,6 +10,7 @@ import type { Corrections } from "./corrections";
 import { codeContext, documentVersion, editorRange, wirePosition } from "./editorContext";
 import { editFor, insertedLines } from "./insertion";
 import { offer } from "./messages";
+import type { Judging } from "./judging";
 import type { Preview, Proposal } from "./preview";
 import type { Generation, TextEdit } from "./protocol";
 import { indentLines } from "./text";
@@ -26,6 +27,7 @@ export class CommentToCode {
   readonly #conversation: Conversation;
   readonly #preview: Preview;
   readonly #corrections: Corrections;
+  readonly #judging: Judging;
   readonly #showPanel: (entryId: string) => Promise<void>;
   readonly #places = new Map<string, Place>();
 
@@ -34,12 +36,14 @@ export class CommentToCode {
     conversation: Conversation;
     preview: Preview;
     corrections: Corrections;
+    judging: Judging;
     showPanel: (entryId: string) => Promise<void>;
   }) {
     this.#answering = parts.answering;
     this.#conversation = parts.conversation;
     this.#preview = parts.preview;
     this.#corrections = parts.corrections;
+    this.#judging = parts.judging;
     this.#showPanel = parts.showPanel;
   }
 
@@ -85,6 +89,7 @@ export class CommentToCode {
       this.#answering.stop(current.id);
       await this.#preview.close(current.id);
       this.#conversation.decide(current.id, "rejected");
+      await this.#judging.judge(current.id, "rejected");
     }
   }
 
@@ -165,23 +170,30 @@ export class CommentToCode {
   }
 
   async #insert(proposal: Proposal, edit: TextEdit): Promise<void> {
+    const place = editorRange(edit.range);
+    // The cursor stands where the code goes and moves with it. Were it set afterwards, what the person
+    // types meanwhile would be torn apart.
     const editor = await vscode.window.showTextDocument(proposal.document, {
+      selection: new vscode.Range(place.end, place.end),
       ...(proposal.column !== undefined && { viewColumn: proposal.column }),
     });
     const inserted = await editor.edit((builder) => {
-      builder.replace(editorRange(edit.range), edit.newText);
+      if (place.isEmpty) {
+        builder.insert(place.start, edit.newText);
+      } else {
+        builder.replace(place, edit.newText);
+      }
     });
     if (!inserted) {
       await this.#refuse(proposal.id);
       return;
     }
     const lines = insertedLines(edit);
-    const end = editor.document.lineAt(Math.max(lines.end - 1, lines.start)).range.end;
-    editor.selection = new vscode.Selection(end, end);
-    editor.revealRange(new vscode.Range(lines.start, 0, end.line, 0));
+    editor.revealRange(new vscode.Range(lines.start, 0, Math.max(lines.end - 1, lines.start), 0));
     this.#conversation.decide(proposal.id, "accepted");
     const prompt = this.#conversation.entry(proposal.id)?.question ?? "";
     this.#corrections.watch({ entryId: proposal.id, document: editor.document, lines, prompt });
+    await this.#judging.judge(proposal.id, "accepted");
   }
 }
 

@@ -43,12 +43,16 @@ export class Corrections implements vscode.CodeLensProvider, vscode.Disposable {
     this.#watched.push({ ...accepted, original: read(accepted) });
   }
 
-  /** Returns the corrected code of an entry and what it answers, and stops watching it. */
-  take(entryId: string): { description: string; implementation: string } | undefined {
+  /** Returns the corrected code of an entry and what it answers. */
+  corrected(entryId: string): { description: string; implementation: string } | undefined {
     const corrected = this.#watched.find((accepted) => accepted.entryId === entryId);
-    this.#watched = this.#watched.filter((accepted) => accepted !== corrected);
-    this.#lensesChanged.fire();
     return corrected && { description: corrected.prompt, implementation: dedent(read(corrected)).trim() };
+  }
+
+  /** Stops watching the code of an entry. */
+  drop(entryId: string): void {
+    this.#watched = this.#watched.filter((accepted) => accepted.entryId !== entryId);
+    this.#lensesChanged.fire();
   }
 
   provideCodeLenses(document: vscode.TextDocument): vscode.CodeLens[] {

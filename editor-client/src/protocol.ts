@@ -2,6 +2,9 @@
 
 export type Intent = "explain" | "generate";
 export type Role = "explain" | "generate" | "embed";
+/** What became of code that rests on a stored task. */
+export type Outcome = "accepted" | "edited" | "rejected";
+
 export type Origin = "builtin" | "taught" | "imported";
 export type ModelState = "absent" | "loading" | "ready" | "running" | "evicted" | "failed";
 
@@ -134,6 +137,9 @@ export interface TeachParams {
 export interface Taught {
   taskId: string;
   similar: TaskMatch[];
+  verified?: boolean;
+  /** Why the tests were not run, or with how little protection they were. */
+  note?: string;
 }
 
 export interface TaskSummary {
@@ -169,6 +175,8 @@ export interface TaskDetails {
   updatedAt: string;
   verified?: boolean;
   forgotten?: boolean;
+  /** After a change, what `Taught` says about the tests. */
+  note?: string;
 }
 
 export interface UpdateTaskParams {
@@ -279,6 +287,7 @@ export interface Requests {
   updateTask: { params: UpdateTaskParams; result: TaskDetails };
   forget: { params: { taskId: string }; result: TaskDetails };
   restoreTask: { params: { taskId: string }; result: TaskDetails };
+  judge: { params: { query: string; taskId: string; outcome?: Outcome }; result: unknown };
   importTasks: { params: { source: string }; result: Imported };
   exportTasks: { params: { path: string; origin?: Origin }; result: Exported };
   status: { params: Record<string, never>; result: Status };

@@ -70,6 +70,23 @@ export function output(program: string, args: string[]): Promise<string> {
 }
 
 /**
+ * Runs a program that reports what it finds and whose exit code says whether that is good.
+ *
+ * @throws Error with what it complained about when it reports nothing.
+ */
+export function report(program: string, args: string[], env: NodeJS.ProcessEnv): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile(program, args, { windowsHide: true, env }, (error, stdout, stderr) => {
+      if (error && !stdout.trim()) {
+        reject(new Error(stderr.trim() || error.message));
+      } else {
+        resolve(stdout);
+      }
+    });
+  });
+}
+
+/**
  * Runs a program line by line until it ends or `signal` ends it.
  *
  * @throws Error with what it complained about when it fails.

@@ -14,7 +14,7 @@ import type { Backend } from "./backend";
 import { DOCUMENTS } from "./editorContext";
 import { NotSetUp } from "./errors";
 import { RestartPolicy } from "./restartPolicy";
-import { readSettings, SECTION } from "./settings";
+import { environment, SECTION } from "./settings";
 import type { Status } from "./protocol";
 import type { ServerState } from "./statusText";
 
@@ -158,12 +158,10 @@ export class LanguageServer implements vscode.Disposable {
    * untrusted workspace can never be imported.
    */
   #serverOptions(interpreter: string): ServerOptions {
-    const { dataFolder } = readSettings();
-    const home = dataFolder ? { AI_CODEGEN_HOME: dataFolder } : {};
     return {
       command: interpreter,
       args: ["-P", "-m", "ai_codegen_assistant", "serve"],
-      options: { cwd: this.#storage.fsPath, env: { ...process.env, ...home, PYTHONSAFEPATH: "1" } },
+      options: { cwd: this.#storage.fsPath, env: environment() },
     };
   }
 

@@ -19,6 +19,12 @@ export function readSettings(): ClientSettings {
   };
 }
 
+/** The environment of the assistant's processes: the editor's, and where the data are. */
+export function environment(): NodeJS.ProcessEnv {
+  const { dataFolder } = readSettings();
+  return { ...process.env, ...(dataFolder && { AI_CODEGEN_HOME: dataFolder }), PYTHONSAFEPATH: "1" };
+}
+
 /** Whether a change asks for a new language server rather than reaching the running one. */
 export function needsRestart(event: vscode.ConfigurationChangeEvent): boolean {
   return ["interpreter", "dataFolder"].some((name) => event.affectsConfiguration(`${SECTION}.${name}`));

@@ -48,9 +48,11 @@ export class TaskFiles implements vscode.FileSystemProvider, vscode.Disposable {
       throw new vscode.FileSystemError('The first line must be "# Task: " and the description.');
     }
     try {
-      const { tests, ...changed } = task;
-      const params = { taskId: taskId(uri), ...changed, ...(tests && { tests }) };
-      this.#note(uri, await this.#assistant.request("updateTask", params));
+      const changed = await this.#assistant.request("updateTask", { taskId: taskId(uri), ...task });
+      this.#note(uri, changed);
+      if (changed.note) {
+        void vscode.window.showInformationMessage(changed.note);
+      }
     } catch (error) {
       throw new vscode.FileSystemError(describeFailure(error).message);
     }

@@ -180,19 +180,28 @@ function taskItem(task: TaskSummary): vscode.TreeItem {
   return item;
 }
 
-/** Asks where tasks come from: a file, the benchmark that comes with a set, or a hub. */
+/** Asks where tasks come from: a file or folder, the benchmark that comes with a set, or a hub. */
 async function chooseSource(): Promise<string | undefined> {
   const chosen = await vscode.window.showQuickPick(
     [
-      { label: "$(file) A file…", detail: "JSON lines, as written by Export Tasks", source: "file" },
+      { label: "$(file) A file…", detail: "JSON lines, as written by Export Tasks, or Python", source: "file" },
+      {
+        label: "$(folder) A folder…",
+        detail: "Python files, whose documented functions become tasks, or a data set",
+        source: "folder",
+      },
       { label: "$(library) HumanEval", detail: "164 solved Python tasks of the model set", source: "humaneval" },
       { label: "$(cloud) A data set of a hub…", detail: "hub:OWNER/NAME; needs a network", source: "hub" },
     ],
     { title: "Import Tasks From" },
   );
-  if (chosen?.source === "file") {
-    const [file] = (await vscode.window.showOpenDialog({ filters: { "JSON lines": ["jsonl", "json"] } })) ?? [];
-    return file?.fsPath;
+  if (chosen?.source === "file" || chosen?.source === "folder") {
+    const kind =
+      chosen.source === "file"
+        ? { filters: { "Solved tasks": ["jsonl", "gz", "py"] } }
+        : { canSelectFiles: false, canSelectFolders: true };
+    const [place] = (await vscode.window.showOpenDialog({ title: "Import Tasks", openLabel: "Import", ...kind })) ?? [];
+    return place?.fsPath;
   }
   if (chosen?.source === "hub") {
     const name = await vscode.window.showInputBox({

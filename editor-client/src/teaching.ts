@@ -7,9 +7,10 @@ import type { Conversation } from "./conversation";
 import type { Corrections } from "./corrections";
 import { describe } from "./description";
 import { describeFailure } from "./errors";
+import type { Judging } from "./judging";
 import { showFailure } from "./messages";
 import type { Draft } from "./panelMessages";
-import type { TaskMatch, TaskSummary } from "./protocol";
+import type { TaskMatch, TaskSummary, Taught } from "./protocol";
 import { dedent, shorten } from "./text";
 
 /** How long a person pauses before the search for similar tasks follows what they write. */
@@ -22,6 +23,7 @@ export class Teaching implements vscode.Disposable {
   readonly #assistant: Assistant;
   readonly #conversation: Conversation;
   readonly #corrections: Corrections;
+  readonly #judging: Judging;
   readonly #changed = new vscode.EventEmitter<Draft | undefined>();
   readonly #taught = new vscode.EventEmitter<void>();
   #draft: Draft | undefined;
@@ -31,10 +33,11 @@ export class Teaching implements vscode.Disposable {
   readonly onDidChangeDraft = this.#changed.event;
   readonly onDidTeach = this.#taught.event;
 
-  constructor(assistant: Assistant, conversation: Conversation, corrections: Corrections) {
-    this.#assistant = assistant;
-    this.#conversation = conversation;
-    this.#corrections = corrections;
+  constructor(parts: { assistant: Assistant; conversation: Conversation; corrections: Corrections; judging: Judging }) {
+    this.#assistant = parts.assistant;
+    this.#conversation = parts.conversation;
+    this.#corrections = parts.corrections;
+    this.#judging = parts.judging;
   }
 
   get draft(): Draft | undefined {
@@ -102,15 +105,19 @@ export class Teaching implements vscode.Disposable {
 
   /** Teaches code that the person corrected after accepting it. */
   async corrected(entryId: string): Promise<void> {
-    const corrected = this.#corrections.take(entryId);
+    const corrected = this.#corrections.corrected(entryId);
     if (!corrected) {
       return;
     }
     try {
       await this.#teach({ ...corrected, tests: "" });
     } catch (error) {
+      // The offer stays: the code may be corrected further and taught then.
       await showFailure(error);
+      return;
     }
+    this.#corrections.drop(entryId);
+    await this.#judging.judge(entryId, "edited");
   }
 
   dispose(): void {
@@ -126,13 +133,14 @@ export class Teaching implements vscode.Disposable {
 
   async #teach({ description, implementation, tests }: DraftFields): Promise<void> {
     const params = { description, implementation, language: "python", ...(tests.trim() && { tests }) };
-    const { taskId } = await this.#assistant.request("teach", params);
+    const taught = await this.#assistant.request("teach", params);
     this.#taught.fire();
-    void this.#confirm(taskId, description);
+    void this.#confirm(taught, description);
   }
 
-  async #confirm(taskId: string, description: string): Promise<void> {
-    const message = `Taught: “${shorten(description, 60)}”. The next request can already use it.`;
+  async #confirm({ taskId, verified, note }: Taught, description: string): Promise<void> {
+    const tested = note ?? (verified ? "Its tests have passed." : "");
+    const message = `Taught: “${shorten(description, 60)}”. The next request can already use it. ${tested}`.trim();
     const chosen = await vscode.window.showInformationMessage(message, "Show", "Undo");
     if (chosen === "Show") {
       await vscode.commands.executeCommand("aiAssistant.tasks.open", taskId);

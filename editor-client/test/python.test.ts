@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { environmentPython, follow, isSupported, launchers, parseVersion } from "../src/python";
+import { environmentPython, follow, isSupported, launchers, parseVersion, report } from "../src/python";
 
 test("versions are read and compared", () => {
   assert.deepEqual(parseVersion("Python 3.11.4\n"), [3, 11]);
@@ -31,4 +31,14 @@ test("a program is ended on request", async () => {
   const run = follow(process.execPath, ["-e", "setInterval(() => {}, 1000)"], () => undefined, abort.signal);
   abort.abort();
   await assert.rejects(run, { name: "AbortError" });
+});
+
+test("a report is returned though the exit code says that something is wrong", async () => {
+  const script = 'console.log("disk: full"); process.exit(1)';
+  assert.equal(await report(process.execPath, ["-e", script], process.env), "disk: full\n");
+});
+
+test("a program that reports nothing fails with what it complained about", async () => {
+  const script = 'console.error("no such command"); process.exit(2)';
+  await assert.rejects(report(process.execPath, ["-e", script], process.env), /no such command/);
 });

@@ -215,6 +215,8 @@ function drawSource(source: TaskMatch, threshold: number, send: Send): HTMLLIEle
   const meter = h("meter", { min: "0", max: "1", "aria-hidden": "true" });
   meter.value = source.similarity;
   meter.low = threshold;
+  // Without it the browser takes the middle for the best, and a high threshold would turn the colours round.
+  meter.optimum = 1;
   const title = source.reason ? `${source.description}\n${source.reason}` : source.description;
   const open = button(source.description, { icon: "book", kind: "link", title }, () => {
     send({ type: "openTask", taskId: source.taskId });

@@ -53,12 +53,30 @@ scenario(
       await window.screenshot("wrong-route");
     },
 
+    "code of an answer is copied, and inserted at the cursor with its indentation": async ({ window }) => {
+      await window.ask("write a function that returns the n-th Fibonacci number");
+      await window.answered(4);
+      const code = window.entry(4).locator(".code");
+      await code.hover();
+      await code.getByRole("button", { name: "Copy" }).click();
+      const copied = await window.page.evaluate(() => navigator.clipboard.readText());
+      assert.match(copied, /def fib/);
+      await window.goTo(3, 5);
+      await window.page.keyboard.press("End");
+      await window.page.keyboard.press("Enter");
+      await code.hover();
+      await code.getByRole("button", { name: "Insert at Cursor" }).click();
+      await window.line("def fib").waitFor();
+      await window.screenshot("inserted");
+      await window.saves("sample.py", /len\(values\)\n {4}def fib\w*\(.*\n {8}/);
+    },
+
     "the conversation survives a reload of the window": async ({ window }) => {
       await window.page.reload();
       await window.page.locator(".monaco-workbench").waitFor();
       await window.command("AI Assistant: Ask…");
-      await window.entry(3).waitFor();
-      assert.equal(await window.panel.locator("article").count(), 4);
+      await window.entry(4).waitFor();
+      assert.equal(await window.panel.locator("article").count(), 5);
       await window.screenshot("reloaded");
     },
 

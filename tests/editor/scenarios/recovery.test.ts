@@ -1,10 +1,11 @@
 /** The engine is killed, the server is killed: both are explained and come back. Two windows share one engine. */
 
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
 
 import { cli } from "../support/home.ts";
+import { engines, servers } from "../support/processes.ts";
 import { scenario } from "../support/scenario.ts";
+import type { Window } from "../support/window.ts";
 
 const SAMPLE = `def double(x):
     """Return twice x."""
@@ -88,33 +89,31 @@ scenario(
       await window.waitForStatus("idle");
       assert.doesNotMatch(await cli(editor.home, "status"), /\bready\b.*SmolLM2/);
     },
+
+    "a server that keeps ending is left alone, until the person starts it again": async ({ window, editor }) => {
+      for (let end = 0; end < 4; end += 1) {
+        const server = await nextServer(window, editor.home);
+        process.kill(server, "SIGKILL");
+        await window.waitUntil(async () => !servers(editor.home).includes(server));
+      }
+      await window.notification("so it is not started again").waitFor();
+      await window.waitForStatus("error");
+      assert.deepEqual(servers(editor.home), []);
+      await window.settled();
+      await window.screenshot("given-up");
+      await window.answer("so it is not started again", "Restart");
+      await window.waitForStatus(/idle|ready/);
+      await window.ask("And for 5?");
+      await window.answered(4);
+    },
   },
 );
 
-function engines(home: string): number[] {
-  return processes((words) => words.includes("engine") && words.includes(home));
-}
-
-function servers(home: string): number[] {
-  return processes((words, environment) => words.includes("serve") && environment.includes(`AI_CODEGEN_HOME=${home}`));
-}
-
-/** Process ids of the assistant's processes that `matches` accepts. */
-function processes(matches: (words: string[], environment: string[]) => boolean): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => {
-      const words = read(`/proc/${name}/cmdline`);
-      return words.includes("ai_codegen_assistant") && matches(words, read(`/proc/${name}/environ`));
-    })
-    .map(Number);
-}
-
-/** A process may end while its files are read. */
-function read(path: string): string[] {
-  try {
-    return readFileSync(path, "utf8").split("\0");
-  } catch {
-    return [];
-  }
+/** The language server, once it runs and the window says so. */
+async function nextServer(window: Window, home: string): Promise<number> {
+  await window.waitUntil(async () => servers(home).length === 1);
+  await window.waitForStatus(/idle|ready/);
+  const [server] = servers(home);
+  assert.ok(server);
+  return server;
 }

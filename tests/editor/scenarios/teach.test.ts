@@ -1,6 +1,8 @@
 /** Unknown, teach, generate; teach from a selection; the tasks view: search, edit, delete, undo. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 
 import { taughtTasks } from "../support/home.ts";
 import { scenario } from "../support/scenario.ts";
@@ -12,8 +14,18 @@ def teapot_colour(phase):
     return "blue" if phase == "full" else "plain"
 `;
 
+const LIBRARY = `def roman(number):
+    """Write a number from 1 to 3999 in Roman numerals."""
+    signs = [(10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I")]
+    text = ""
+    for value, sign in signs:
+        text += sign * (number // value)
+        number %= value
+    return text
+`;
+
 scenario(
-  { scenario: "teach", files: { "wish.py": WISH } },
+  { scenario: "teach", files: { "wish.py": WISH, "library/numerals.py": LIBRARY } },
   {
     "an unknown task shows the closest ones and what can be done": async ({ window }) => {
       await window.openFile("wish.py");
@@ -90,6 +102,25 @@ scenario(
       await window.page.keyboard.press("Control+s");
       await window.page.locator(".tab.dirty").waitFor({ state: "detached" });
       await window.waitUntil(async () => (await taughtTasks(editor.home)).includes("edited by hand"));
+    },
+
+    "what was taught is exported to a file, and a file and a folder are imported": async ({ window, editor }) => {
+      const exported = join(editor.workspace, "exported.jsonl");
+      await window.command("AI Assistant: Export Tasks…");
+      await window.choosePath("Export Taught Tasks", exported);
+      await window.notification(/Exported 1 taught task/).waitFor();
+      assert.match(readFileSync(exported, "utf8"), /teapot_colour/);
+      await window.command("AI Assistant: Import Tasks…");
+      await window.pick("A file…");
+      await window.choosePath("Import Tasks", exported);
+      await window.notification(/Imported 0 tasks, 1 already known/).waitFor();
+      await window.command("AI Assistant: Import Tasks…");
+      await window.pick("A folder…");
+      await window.choosePath("Import Tasks", join(editor.workspace, "library"));
+      await window.notification(/Imported 1 task, 0 already known/).waitFor();
+      await window.tree("Imported").waitFor();
+      await window.settled();
+      await window.screenshot("imported");
     },
 
     "a deleted task comes back with undo": async ({ window }) => {

@@ -4,7 +4,7 @@ import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 import { cli, copyStarterHome } from "./home.ts";
 import { CHROMIUM, CODE_SERVER, NODE, PYTHON, SCREENSHOTS, VSIX } from "./places.ts";
@@ -14,8 +14,12 @@ import { Window } from "./window.ts";
 export interface EditorOptions {
   /** Names the screenshots. */
   scenario: string;
-  /** The workspace's files. */
+  /** The workspace's files; a name may have folders. */
   files: Record<string, string>;
+  /** Folders of the workspace that are opened side by side; without them it is opened as one. */
+  roots?: string[];
+  /** Whether the editor asks if the workspace is to be trusted. */
+  asksForTrust?: boolean;
   /** Whether the starter set is installed already. */
   starter?: boolean;
   /** Machine settings besides the interpreter and the data folder. */
@@ -44,6 +48,7 @@ const USER_SETTINGS = {
   "files.autoSave": "off",
 };
 
+const WORKSPACE_FILE = "all.code-workspace";
 const STARTUP = 60_000;
 /** How long a person's patience lasts here: an engine starts and a model loads on a busy machine. */
 const PATIENCE = 180_000;
@@ -67,7 +72,7 @@ export class Editor {
     browser: Browser;
     context: BrowserContext;
     port: number;
-    scenario: string;
+    options: EditorOptions;
   }) {
     this.#base = parts.base;
     this.home = join(parts.base, "home");
@@ -75,8 +80,11 @@ export class Editor {
     this.#process = parts.process;
     this.#browser = parts.browser;
     this.#context = parts.context;
-    this.#scenario = parts.scenario;
-    this.#url = `http://127.0.0.1:${parts.port}/?folder=${encodeURIComponent(this.workspace)}`;
+    this.#scenario = parts.options.scenario;
+    const opened = parts.options.roots
+      ? `workspace=${encodeURIComponent(join(parts.base, WORKSPACE_FILE))}`
+      : `folder=${encodeURIComponent(this.workspace)}`;
+    this.#url = `http://127.0.0.1:${parts.port}/?${opened}`;
     this.#context.on("response", (response) => {
       const { protocol, hostname } = new URL(response.url());
       // A webview's files have an address of their own, but the page's service worker answers.
@@ -106,7 +114,8 @@ export class Editor {
       [
         ...common,
         ...["--bind-addr", `127.0.0.1:${port}`, "--auth", "none", "--disable-telemetry", "--disable-update-check"],
-        ...["--disable-workspace-trust", "--disable-getting-started-override", "--disable-proxy"],
+        ...["--disable-getting-started-override", "--disable-proxy"],
+        ...(options.asksForTrust ? [] : ["--disable-workspace-trust"]),
       ],
       {
         stdio: "ignore",
@@ -129,7 +138,7 @@ export class Editor {
       browser,
       context,
       port,
-      scenario: options.scenario,
+      options,
     });
   }
 
@@ -152,6 +161,11 @@ export class Editor {
     for (const page of this.#context.pages()) {
       await page.screenshot({ path: this.#screenshotPath(name) });
     }
+  }
+
+  /** Files of a name anywhere in the editor's folders. */
+  filesNamed(name: string): string[] {
+    return readdirSync(this.#base, { recursive: true, encoding: "utf8" }).filter((path) => basename(path) === name);
   }
 
   /** The end of what the extension has logged. */
@@ -186,7 +200,8 @@ export class Editor {
   }
 }
 
-function prepare(base: string, { files, starter = true, settings = {} }: EditorOptions): void {
+function prepare(base: string, options: EditorOptions): void {
+  const { files, roots, asksForTrust = false, starter = true, settings = {} } = options;
   const home = join(base, "home");
   for (const folder of ["work space", "user/User", "user/Machine", "extensions", "home"]) {
     mkdirSync(join(base, folder), { recursive: true });
@@ -196,7 +211,13 @@ function prepare(base: string, { files, starter = true, settings = {} }: EditorO
     copyStarterHome(home);
   }
   for (const [name, content] of Object.entries(files)) {
-    writeFileSync(join(base, "work space", name), content);
+    const path = join(base, "work space", name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, content);
+  }
+  if (roots) {
+    const folders = roots.map((root) => ({ path: join(base, "work space", root) }));
+    writeFileSync(join(base, WORKSPACE_FILE), JSON.stringify({ folders }));
   }
   const machine = {
     "aiCodegenAssistant.interpreter": PYTHON,
@@ -206,7 +227,10 @@ function prepare(base: string, { files, starter = true, settings = {} }: EditorO
     ...settings,
   };
   writeFileSync(join(base, "user/Machine/settings.json"), JSON.stringify(machine));
-  writeFileSync(join(base, "user/User/settings.json"), JSON.stringify(USER_SETTINGS));
+  writeFileSync(
+    join(base, "user/User/settings.json"),
+    JSON.stringify({ ...USER_SETTINGS, "security.workspace.trust.enabled": asksForTrust }),
+  );
   writeFileSync(join(base, "config.yaml"), "auth: none\n");
 }
 

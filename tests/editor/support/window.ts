@@ -48,7 +48,7 @@ export class Window {
     await this.#until(async () => {
       await this.page.keyboard.press("Control+p");
       await input.waitFor({ timeout: MOMENT });
-      await input.fill(name);
+      await input.fill(name, { timeout: MOMENT });
       await row.waitFor({ timeout: MOMENT });
       await this.page.keyboard.press("Enter");
       await this.page.locator(".tab.active", { hasText: name }).waitFor({ timeout: MOMENT });
@@ -131,7 +131,7 @@ export class Window {
     await this.#until(async () => {
       await this.page.keyboard.press("F1");
       await input.waitFor({ timeout: MOMENT });
-      await input.fill(`>${title}`);
+      await input.fill(`>${title}`, { timeout: MOMENT });
       await row.waitFor({ timeout: MOMENT }).catch(async (error: unknown) => {
         // Right after a start the palette does not know all commands, and does not look again.
         await this.page.keyboard.press("Escape");
@@ -220,12 +220,31 @@ export class Window {
     });
   }
 
+  /** Chooses an entry of a list of choices. */
+  async pick(label: string): Promise<void> {
+    await this.page.locator(".quick-input-list .monaco-list-row", { hasText: label }).first().click();
+  }
+
   /** Answers an input box. */
   async fillInput(title: string, text: string): Promise<void> {
     await this.page.locator(".quick-input-title", { hasText: title }).waitFor();
     const input = this.page.locator(".quick-input-widget input.input");
     await input.fill(text);
     await this.page.keyboard.press("Enter");
+  }
+
+  /** Enters a path in the editor's own file dialog, which completes and resets its text as it looks at the disk. */
+  async choosePath(title: string, path: string): Promise<void> {
+    const dialog = this.page.locator(".quick-input-title", { hasText: title });
+    const input = this.page.locator(".quick-input-widget input.input");
+    await dialog.waitFor();
+    await this.#until(async () => {
+      await this.page.waitForTimeout(PAUSE);
+      await input.fill(path, { timeout: MOMENT });
+      await this.page.waitForTimeout(PAUSE);
+      await this.page.keyboard.press("Enter");
+      await dialog.waitFor({ state: "hidden", timeout: MOMENT });
+    });
   }
 
   /** Waits until a condition holds. */
