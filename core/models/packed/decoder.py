@@ -28,7 +28,7 @@ read along with it.
 _ALIKE = 4
 """Rows of which torch's attention treats each the same, if it gets whole multiples of them."""
 _GROWTH = 256
-"""Positions by which a cache and the table of rotations grow."""
+"""Positions that there is room for at first, and by which the table of rotations grows."""
 
 
 class KeyValueCache:
@@ -57,12 +57,11 @@ class KeyValueCache:
         self.length = length
 
     def reserve(self, length: int) -> None:
-        """Make room for `length` tokens in all."""
+        """Make room for `length` tokens in all, and a quarter more, so that moving them stays rare."""
         if length <= self.capacity:
             return
-        capacity = -(-length // _GROWTH) * _GROWTH
         for index, old in enumerate(self.layers):
-            self.layers[index] = self._allocate(capacity)
+            self.layers[index] = self._allocate(length + length // 4)
             self.layers[index][:, :, : self.length] = old[:, :, : self.length]
 
     def _allocate(self, capacity: int) -> torch.Tensor:

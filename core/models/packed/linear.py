@@ -20,7 +20,7 @@ ROWS = 64
 """Largest block of rows of the 4-bit kernel; matrices are filled up to a multiple of it."""
 _ALIKE = 2
 """Rows from which on torch's products in bfloat16 treat each row the same, however many there are."""
-_SCRATCH = 1 << 22
+_SCRATCH = 1 << 21
 """Weights that are unpacked at a time: what stays in the cache of a processor."""
 _AT_ONCE = 64 * ROWS
 """Rows that are packed at a time, which bounds the memory for their codes in 32 bits."""
