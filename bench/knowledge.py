@@ -37,6 +37,7 @@ import numpy as np
 import psutil
 
 from core.codec import camel_case
+from core.engine.launch import engine_environment
 from core.knowledge.base import KnowledgeBase, fingerprint_of
 from core.knowledge.embedder import Embedder, SentenceEmbedder, Vectors
 from core.knowledge.journal import Journal, read_rows
@@ -50,7 +51,7 @@ from core.settings import Settings
 EMBEDDED = 3000
 QUERIES = 200
 TAUGHT = 50
-CANDIDATES = 50
+CANDIDATES = 25
 """Nearest tasks that are looked at more closely, as the knowledge base does."""
 TOP = 5
 NOISE = 0.15
@@ -133,6 +134,7 @@ def measure(size: int, stores: Path) -> Measured:
     embedder = _embedder()
     material = load_material(stores)
     folder = stores / f"copy-{size}"
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(_store(stores, size), folder)
     rows = read_rows(folder / "journal.sqlite", fingerprint_of(embedder))
     vectors = rows.vectors[np.argsort([int(one.removeprefix("bench-")) for one in rows.ids])]
@@ -336,7 +338,8 @@ def _embedder() -> SentenceEmbedder:
 
 def _in_child(size: int, stores: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.knowledge", "--worker", "--stores", str(stores), "--sizes", str(size)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    environment = engine_environment()  # the engine embeds with as many threads as that gives it
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
     row: dict[str, Any] = json.loads(output.splitlines()[-1])
     return row
 

@@ -40,7 +40,7 @@ def start_engine(folders: DataFolders) -> subprocess.Popen[bytes]:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env=engine_environment(),
                 start_new_session=True,
                 creationflags=_DETACHED,
             )
@@ -65,7 +65,7 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _environment() -> dict[str, str]:
+def engine_environment() -> dict[str, str]:
     """Return the environment of the engine: it calls nowhere, and leaves the editor a core."""
     return os.environ | {
         "HF_HUB_OFFLINE": "1",

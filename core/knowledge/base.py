@@ -48,7 +48,7 @@ _SIMILAR_TASKS = 3
 _REEMBED_BATCH = 32
 _OTHER_OWNER_PATIENCE = 5.0
 """Seconds to wait for a process that is just ending."""
-_CANDIDATES = 50
+_CANDIDATES = 25
 """Tasks nearest in meaning that are looked at more closely."""
 _FARTHEST = 400
 """Tasks up to which the index is asked; for more of them exact search is as fast."""

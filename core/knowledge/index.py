@@ -32,6 +32,8 @@ from core.knowledge.journal import read_rows
 SCHEMA_VERSION = 1
 BATCH = 1000
 """Tasks per write when an index is built, where nobody waits; Chroma takes at most 5,461."""
+_PAGE = 10_000
+"""Tasks per read: Chroma puts each into one statement of SQL, whose variables are limited."""
 _POINTER = "current"
 _SEARCH_WIDTH = 200
 """`ef_search`: recall@5 of 0.999 and more up to 100,000 tasks."""
@@ -99,10 +101,15 @@ class Index:
         Raises:
             IndexUnwell: Something is missing or damaged.
         """
+        sequences: dict[str, int] = {}
         with _reporting():
-            found = self._collection.get(include=["embeddings", "metadatas"])
-            metadatas = found["metadatas"] or []
-            return {one: int(str(meta["sequence"])) for one, meta in zip(found["ids"], metadatas, strict=True)}
+            for start in range(0, self._collection.count(), _PAGE):
+                found = self._collection.get(include=["embeddings", "metadatas"], limit=_PAGE, offset=start)
+                metadatas = found["metadatas"] or []
+                sequences |= {
+                    one: int(str(meta["sequence"])) for one, meta in zip(found["ids"], metadatas, strict=True)
+                }
+        return sequences
 
     def expect(self, count: int) -> None:
         """Choose how often the index saves itself for a store of `count` tasks."""

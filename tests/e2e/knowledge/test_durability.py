@@ -17,6 +17,7 @@ from fakes.word_embedder import WordEmbedder
 
 from core.cancellation import CancelToken
 from core.knowledge.base import KnowledgeBase
+from core.knowledge.index import Index
 from core.messages import Origin, TeachRequest
 
 pytestmark = pytest.mark.e2e
@@ -149,6 +150,16 @@ def test_an_index_older_than_the_journal_catches_up(tmp_path: Path) -> None:
         ]
         assert found[0].task.description == "task about topic88"
         assert found[1].task.description != "task about topic7"
+
+
+def test_an_index_is_read_whole_however_many_pages_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.knowledge.index._PAGE", 10)
+    index = Index(tmp_path, "words", create=True)
+    ids = [f"task-{number}" for number in range(35)]
+    index.upsert(ids, list(range(35)), WordEmbedder().embed(ids))
+    index.delete(ids[:2])
+    assert index.sequences() == {one: number for number, one in enumerate(ids) if number >= 2}
+    index.close()
 
 
 def test_an_index_that_breaks_while_it_is_open_is_replaced(tmp_path: Path) -> None:

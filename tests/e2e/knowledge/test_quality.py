@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from core.cancellation import CancelToken
+from core.generation.grounding import Band, Grounding, decide
 from core.knowledge.base import KnowledgeBase
 from core.knowledge.embedder import SentenceEmbedder
 from core.messages import Origin, TasksRequest, TeachRequest
@@ -80,6 +81,32 @@ def test_no_description_reaches_another_task_as_the_same_unless_they_are_twins(
         assert own.similarity > 0.99
         same += other.similarity >= base.thresholds().same
     assert same / len(tasks) < 0.07
+
+
+def test_paraphrases_of_taught_tasks_are_answered_with_these_and_their_neighbours_are_not_taken_for_known(
+    embedder: SentenceEmbedder, human_eval: Path, tmp_path: Path
+) -> None:
+    base = KnowledgeBase.open(tmp_path, embedder, lambda: None)
+    base.import_tasks(str(human_eval), Origin.BUILTIN, lambda _: None, CancelToken())
+    cases = labelled("taught_paraphrased.jsonl")
+    ids = [
+        base.teach(TeachRequest(description=case["description"], implementation=case["implementation"])).task_id
+        for case in cases
+    ]
+
+    def look_up(query: str) -> Grounding:
+        matches = base.search(query, embedder.embed([query])[0], limit=3)
+        return decide(matches, base.thresholds())
+
+    found = [look_up(case["query"]) for case in cases]
+    kept = [one.own and one.closest[0].task.id == task_id for one, task_id in zip(found, ids, strict=True)]
+    misled = [one.own and one.closest[0].task.id != task_id for one, task_id in zip(found, ids, strict=True)]
+    others = [look_up(row["query"]).band for row in labelled("unknown_near.jsonl")]
+    base.close()
+    assert np.mean(kept) >= 0.88
+    assert sum(misled) == 0
+    assert np.mean([band is Band.GROUNDED for band in others]) <= 0.04
+    assert np.mean([band is Band.UNKNOWN for band in others]) >= 0.8
 
 
 def test_a_task_taught_is_known_in_other_words_and_its_opposite_is_not(
