@@ -11,7 +11,8 @@ transformers in the fastest precision of the processor, from the same folder:
   cache, after the model's files were dropped from the page cache, loading included;
 - follow-up: first token of a turn that adds 32 tokens to 1,000 known ones, over that of reading
   them all;
-- prompt lookup: replies that copy from the prompt, over decoding them one token at a time.
+- prompt lookup: generating code from a retrieved solution of the same task, over decoding the same
+  reply one token at a time; in all, and for the replies that did copy the solution.
 
 With `--llama-bench COMMAND`, decoding is compared with that program of llama.cpp as well, on the
 same GGUF file, after as many tokens and on as many threads. Machines are not equally fast from one
@@ -35,6 +36,7 @@ from transformers import AutoModelForCausalLM, StoppingCriteria, StoppingCriteri
 
 from bench.figures import finish, median, show
 from core.cancellation import CancelToken
+from core.generation.prompts import Solution, generation_messages
 from core.models.causal_model import CausalModel
 from core.models.installer import Installer
 from core.models.interface import ChatMessage, SamplingParams
@@ -52,9 +54,10 @@ FIRST_PROMPT, KNOWN, ADDED = 512, 1000, 32
 STOP_TOKENS = 4
 """Tokens in which a stop text is looked for."""
 COPIED = 160
-"""Longest reply of the copying prompts, in tokens."""
+"""Longest reply that may be copied, in tokens."""
 QUESTION = "Explain step by step how quicksort works, what it costs, and when another algorithm is better."
-CODE = """def count_words(text):
+SOLVED = {
+    "Count how often each word occurs in a text": """def count_words(text):
     words = {}
     for word in text.lower().split():
         word = word.strip(".,!?")
@@ -63,12 +66,27 @@ CODE = """def count_words(text):
         else:
             words[word] = 1
     return words
-"""
-REQUESTS = (
-    "Write this function again, exactly as it is.",
-    "Write this function again, with the name count_tokens.",
-    "Repeat the code above.",
-)
+""",
+    "Join intervals that overlap or touch": """def merge_intervals(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged = []
+    for start, end in sorted(intervals):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+""",
+    "Find the first character of a string that occurs only once": """def first_unique(text: str) -> str | None:
+    counts = {}
+    for character in text:
+        counts[character] = counts.get(character, 0) + 1
+    for character in text:
+        if counts[character] == 1:
+            return character
+    return None
+""",
+}
+"""Tasks with solutions that are asked for again, as if they had been retrieved."""
 FENCE = "```"
 
 
@@ -97,6 +115,18 @@ class Token(NamedTuple):
 
     number: int
     time: float
+
+
+class Lookup(NamedTuple):
+    """A reply that may be copied from the prompt."""
+
+    seconds: float
+    plain_seconds: float
+    """The same reply, one token at a time."""
+    copied: bool
+    """Whether it holds the solution as it was shown."""
+    identical: bool
+    """Whether both say the same."""
 
 
 class Marks(StoppingCriteria):
@@ -132,14 +162,16 @@ def _measure_model(
     plain, theirs, llama = measure_decode(subject, options)
     to_theirs, to_llama = (median_ratio(plain, other) for other in (theirs, llama))
     first, follow_up, same = measure_follow_up(subject, options.rounds)
-    copied, one_by_one, identical = measure_copying(subject)
+    lookups = measure_lookup(subject)
     result = {
         "name": Path(reference).name,
         "dtype": subject.placement.precision.value,
         "tokensPerSecond": round(median(plain), 1),
         "ratioToHf": round(to_theirs, 2),
-        "promptLookupSpeedup": round(one_by_one / copied, 2),
-        "promptLookupIdentical": identical,
+        "promptLookupSpeedup": _speedup([one for one in lookups if one.copied]),
+        "promptLookupSpeedupOfAll": _speedup(lookups),
+        "promptLookupCopied": f"{sum(one.copied for one in lookups)} of {len(lookups)}",
+        "promptLookupIdentical": all(one.identical for one in lookups),
         "firstTokenMs": round(1000 * first),
         "coldCacheFirstTokenMs": round(1000 * cold),
         "followUpFirstTokenRatio": round(follow_up, 3),
@@ -177,7 +209,7 @@ def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 def measure_follow_up(subject: Subject, rounds: int) -> tuple[float, float, bool]:
     """Return the seconds to a first token, the share of them that a follow-up takes, and whether it says the same."""
-    text = subject.runner.encode_chat([ChatMessage("user", f"{CODE}\n" * 20)])
+    text = subject.runner.encode_chat([ChatMessage("user", "\n".join(SOLVED.values()) * 7)])
     while len(text) < KNOWN + ADDED:
         text += text
     first, cold, warm, same = [], [], [], []
@@ -196,20 +228,32 @@ def measure_follow_up(subject: Subject, rounds: int) -> tuple[float, float, bool
     return median(first), median(warm) / median(cold), all(same)
 
 
-def measure_copying(subject: Subject) -> tuple[float, float, bool]:
-    """Return the seconds of copied code with and without lookup, and whether it is the same."""
-    with_lookup = without = 0.0
-    identical = True
-    for request in REQUESTS:
-        question = f"{FENCE}python\n{CODE}{FENCE}\n\n{request}"
-        prompt = subject.runner.encode_chat([ChatMessage("user", question)], f"{FENCE}python\n")
-        subject.runner.release()
-        reply = list(_reply(subject.runner, prompt, COPIED, stop=FENCE))
-        plain = list(_decode(subject.computed, prompt, len(reply)))
-        with_lookup += reply[-1].time - reply[0].time
-        without += plain[-1].time - plain[0].time
-        identical &= [one.number for one in reply] == [one.number for one in plain]
-    return with_lookup, without, identical
+def measure_lookup(subject: Subject) -> list[Lookup]:
+    """Let the model write what it has been shown, with and without lookup."""
+    return [_look_up(subject, *task) for task in SOLVED.items()]
+
+
+def _look_up(subject: Subject, description: str, code: str) -> Lookup:
+    solution = Solution(description=description, implementation=code, similarity=1.0)
+    messages = generation_messages(description, [solution], "python")
+    prompt = subject.runner.encode_chat(messages, f"{FENCE}python\n")
+    subject.runner.release()
+    reply = list(_reply(subject.runner, prompt, COPIED, stop=FENCE))
+    plain = list(_decode(subject.computed, prompt, len(reply)))
+    numbers = [one.number for one in reply]
+    return Lookup(
+        seconds=reply[-1].time - reply[0].time,
+        plain_seconds=plain[-1].time - plain[0].time,
+        copied=code.strip() in subject.runner.decode(numbers),
+        identical=numbers == [one.number for one in plain],
+    )
+
+
+def _speedup(lookups: Sequence[Lookup]) -> float | None:
+    """Return how many times as fast as one token at a time replies were; None without any."""
+    if not lookups:
+        return None
+    return round(sum(one.plain_seconds for one in lookups) / sum(one.seconds for one in lookups), 2)
 
 
 def cold_first_token(reference: str, folder: Path, precision: Precision) -> float:
