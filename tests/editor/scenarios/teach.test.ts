@@ -106,6 +106,7 @@ scenario(
 
     "what was taught is exported to a file, and a file and a folder are imported": async ({ window, editor }) => {
       const exported = join(editor.workspace, "exported.jsonl");
+      await window.command("AI Assistant: Clear Search");
       await window.command("AI Assistant: Export Tasks…");
       await window.choosePath("Export Taught Tasks", exported);
       await window.notification(/Exported 1 taught task/).waitFor();
@@ -116,7 +117,7 @@ scenario(
       await window.notification(/Imported 0 tasks, 1 already known/).waitFor();
       await window.command("AI Assistant: Import Tasks…");
       await window.pick("A folder…");
-      await window.choosePath("Import Tasks", join(editor.workspace, "library"));
+      await window.choosePath("Import Tasks", `${join(editor.workspace, "library")}/`);
       await window.notification(/Imported 1 task, 0 already known/).waitFor();
       await window.tree("Imported").waitFor();
       await window.settled();
@@ -124,7 +125,6 @@ scenario(
     },
 
     "a deleted task comes back with undo": async ({ window }) => {
-      await window.command("AI Assistant: Clear Search");
       const task = window.tree(/convert the moon phase/i);
       await window.treeAction(task, "Delete Task");
       await window.notification("Deleted:").waitFor();

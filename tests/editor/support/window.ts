@@ -10,6 +10,8 @@ import type { FrameLocator, Locator, Page } from "./playwright.ts";
 const ATTEMPTS = 8;
 const MOMENT = 2_500;
 const PAUSE = 200;
+/** How long the editor's file dialog looks at the disk at most after a path was entered. */
+const LOOK = 1_500;
 const PATIENCE = 180_000;
 
 export class Window {
@@ -239,9 +241,9 @@ export class Window {
     const input = this.page.locator(".quick-input-widget input.input");
     await dialog.waitFor();
     await this.#until(async () => {
-      await this.page.waitForTimeout(PAUSE);
       await input.fill(path, { timeout: MOMENT });
-      await this.page.waitForTimeout(PAUSE);
+      await this.page.waitForTimeout(LOOK);
+      assert.equal(await input.inputValue(), path);
       await this.page.keyboard.press("Enter");
       await dialog.waitFor({ state: "hidden", timeout: MOMENT });
     });
