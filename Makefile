@@ -8,7 +8,7 @@ APP := $(BIN)/ai-codegen-assistant
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format test-editor extension wheel clean
+.PHONY: help run test check bench format test-editor bench-editor extension wheel clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ bench: $(VENV)/installed-dev  ## Measure (tables for people, the last line of ea
 
 test-editor: extension  ## Drive the extension and the server in real editors
 	tests/editor/run.sh
+
+bench-editor: extension  ## Measure typing in the real editor while models load and answer
+	tests/editor/bench.sh
 
 extension: $(VENV)/installed-dev  ## Check and build the VS Code extension: build/ai-codegen-assistant.vsix
 	cd editor-client && npm ci --ignore-scripts --no-audit --no-fund

@@ -2,7 +2,7 @@
  * Measures how long a key press takes to be painted in a real editor: while nothing runs, while
  * the model loads, and while it answers, all in one run. Also the extension's activation and size.
  *
- * Usage: node tests/editor/bench.ts [cycles]; writes build/bench/editor.json.
+ * Usage: tests/editor/bench.sh [cycles]; writes build/bench/editor.json.
  */
 
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
