@@ -101,8 +101,9 @@ function describeEngine(status: Status, working: boolean): StatusText {
     return { text: `$(loading~spin) ${NAME}: thinking`, summary: "Thinking", kind: "busy" };
   }
   const resident = status.models.filter((model) => model.state === "ready" && model.role !== "embed");
-  return resident.length
-    ? { text: `$(sparkle) ${NAME}: ready`, summary: `Ready: ${resident.map(shortName).join(", ")}`, kind: "ok" }
+  const names = [...new Set(resident.map(shortName))];
+  return names.length
+    ? { text: `$(sparkle) ${NAME}: ready`, summary: `Ready: ${names.join(", ")}`, kind: "ok" }
     : { text: `$(sparkle) ${NAME}: idle`, summary: "Idle: models load when they are needed", kind: "ok" };
 }
 

@@ -35,6 +35,14 @@ test("an answer is shown with its speed", () => {
   );
 });
 
+test("a model that serves two roles is named once", () => {
+  const one = status({}, { state: "ready" });
+  const [model] = one.models;
+  assert.ok(model);
+  const both = { ...one, models: [model, { ...model, role: "explain" as const }] };
+  assert.equal(describeStatus("running", both).summary, "Ready: Small-Model");
+});
+
 test("an engine that waits is idle or ready, and one that has stopped says why", () => {
   assert.match(describeStatus("running", status()).text, /idle/);
   assert.match(describeStatus("running", status({}, { state: "ready" })).summary, /Ready: Small-Model/);
