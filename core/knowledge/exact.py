@@ -54,6 +54,7 @@ class VectorTable:
     def put(self, rows: Rows) -> None:
         """Add tasks, or replace those that are here."""
         with self._lock:
+            self._reserve(len(self._ids) + len(rows.ids))
             numbers = [self._row_of(task_id) for task_id in rows.ids]
             self._vectors[numbers] = rows.vectors
             self._sequences[numbers] = rows.sequences
@@ -132,21 +133,25 @@ class VectorTable:
         return row
 
     def _new_row(self) -> int:
-        row = len(self._ids)
-        if row == len(self._vectors):
-            self._vectors = _doubled(self._vectors)
-            self._sequences = _doubled(self._sequences)
-            self._languages = _doubled(self._languages)
-            self._origins = _doubled(self._origins)
         self._ids.append("")
-        return row
+        return len(self._ids) - 1
+
+    def _reserve(self, rows: int) -> None:
+        if rows > len(self._vectors):
+            capacity = max(rows, 2 * len(self._vectors))
+            self._vectors = _grown(self._vectors, capacity)
+            self._sequences = _grown(self._sequences, capacity)
+            self._languages = _grown(self._languages, capacity)
+            self._origins = _grown(self._origins, capacity)
 
     def _code(self, language: str) -> int:
         return self._language_codes.setdefault(language, len(self._language_codes))
 
 
-def _doubled(array: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate([array, np.zeros_like(array)])
+def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
+    grown = np.zeros((capacity, *array.shape[1:]), array.dtype)
+    grown[: len(array)] = array
+    return grown
 
 
 def _sorted(ids: Sequence[str], scores: Vectors) -> list[tuple[str, float]]:

@@ -88,3 +88,18 @@ def test_tasks_are_counted_by_language_and_origin() -> None:
     table.remove("b")
     assert (table.count(), table.count(language="python"), table.count(language="rust")) == (2, 1, 1)
     assert (table.count(origin=Origin.IMPORTED), table.count(language="cobol")) == (1, 0)
+
+
+def test_what_was_there_stays_when_the_table_grows() -> None:
+    table = VectorTable(DIMENSION)
+    seeds = list(range(700))
+    for start in range(0, 700, 350):
+        some = seeds[start : start + 350]
+        table.put(rows([f"task-{seed}" for seed in some], some, sequence=start + 1))
+    assert len(table) == 700
+    assert [table.search(unit(seed), 1)[0][0] for seed in (0, 255, 256, 699)] == [
+        "task-0",
+        "task-255",
+        "task-256",
+        "task-699",
+    ]
