@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig
 from core.models.packed.facts import FOLDER, read_facts
 from core.models.packed.gguf_source import GgufSource
+from core.models.packed.quantize import Matrix
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import open_decoder
 from core.models.registry import ModelRegistry
@@ -120,9 +121,15 @@ def _relative_error(source: WeightSource, layer: int, parts: Sequence[str]) -> f
     off = length = 0.0
     for name in names:
         exact = source.exact(name)
-        off += float((source.matrix(name).dequantize() - exact).square().sum())
+        off += float((_as_stored(source.matrix(name)).dequantize() - exact).square().sum())
         length += float(exact.square().sum())
     return (off / length) ** 0.5
+
+
+def _as_stored(matrix: Matrix) -> Matrix:
+    """Round what stands beside the codes to bfloat16, as packing does."""
+    beside = [field.name for field in fields(matrix) if field.name != "codes"]
+    return replace(matrix, **{name: getattr(matrix, name).bfloat16().float() for name in beside})
 
 
 def measure_losses(folder: Path, config: DecoderConfig) -> dict[str, dict[str, Loss]]:
