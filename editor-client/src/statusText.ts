@@ -107,10 +107,12 @@ function describeEngine(status: Status, working: boolean): StatusText {
     : { text: `$(sparkle) ${NAME}: idle`, summary: "Idle: models load when they are needed", kind: "ok" };
 }
 
+// Where a number moves nothing has to spin: an animation costs the editor frames for as long as it runs.
+
 function describeLoading(model: ModelInfo): StatusText {
   const percent = model.progress === undefined ? "" : ` ${Math.round(model.progress * 100)} %`;
   return {
-    text: `$(sync~spin) ${NAME}: loading${percent}`,
+    text: `${percent ? "$(arrow-up)" : "$(sync~spin)"} ${NAME}: loading${percent}`,
     summary: `Loading ${shortName(model)}${percent}`,
     kind: "busy",
   };
@@ -118,7 +120,6 @@ function describeLoading(model: ModelInfo): StatusText {
 
 function describeRunning(model: ModelInfo): StatusText {
   const speed = model.tokensPerSecond ? `${model.tokensPerSecond.toFixed(1)} tokens/s` : "thinking";
-  // Where a number moves nothing has to spin: an animation costs the editor frames for as long as it runs.
   const icon = model.tokensPerSecond ? "$(pulse)" : "$(loading~spin)";
   return {
     text: `${icon} ${NAME}: ${speed}`,
