@@ -48,7 +48,7 @@ export function activate(context: vscode.ExtensionContext): void {
   const taskFiles = new TaskFiles(assistant);
   const running = (): boolean => server?.state === "running";
   const tasksView = new TasksView(assistant, running);
-  const firstRun = new FirstRun({ server, backend, assistant, memory: context.globalState, log });
+  const firstRun = new FirstRun({ server, backend, assistant, log });
   const panelActions = new PanelActions({
     panel,
     conversation,

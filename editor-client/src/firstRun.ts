@@ -13,26 +13,17 @@ import { SECTION } from "./settings";
 import { formatBytes } from "./text";
 
 const WALKTHROUGH = "ai-codegen-assistant.ai-codegen-assistant#aiAssistant.welcome";
-const GREETED = "aiAssistant.greeted";
 
 export class FirstRun {
   readonly #server: LanguageServer;
   readonly #backend: Backend;
   readonly #assistant: Assistant;
-  readonly #memory: vscode.Memento;
   readonly #log: vscode.LogOutputChannel;
 
-  constructor(parts: {
-    server: LanguageServer;
-    backend: Backend;
-    assistant: Assistant;
-    memory: vscode.Memento;
-    log: vscode.LogOutputChannel;
-  }) {
+  constructor(parts: { server: LanguageServer; backend: Backend; assistant: Assistant; log: vscode.LogOutputChannel }) {
     this.#server = parts.server;
     this.#backend = parts.backend;
     this.#assistant = parts.assistant;
-    this.#memory = parts.memory;
     this.#log = parts.log;
   }
 
@@ -90,18 +81,15 @@ export class FirstRun {
     await vscode.commands.executeCommand("workbench.action.openWalkthrough", WALKTHROUGH, false);
   }
 
+  /** The walkthrough is offered, not opened: a person who has just opened a file wants to see that. */
   async #offerSetUp(): Promise<void> {
-    const first = !this.#memory.get<boolean>(GREETED);
-    await this.#memory.update(GREETED, true);
-    if (first) {
-      await this.openWalkthrough();
-    }
     await offer(
       vscode.window.showInformationMessage,
       "AI CodeGen Assistant needs a Python environment of its own before it can answer. Nothing you write ever leaves this machine.",
       [
         { title: "Set Up", command: "aiAssistant.setUp" },
         { title: "Use My Interpreter…", command: "aiAssistant.openInterpreterSetting" },
+        { title: "Show Me How", command: "aiAssistant.openWalkthrough" },
       ],
     );
   }

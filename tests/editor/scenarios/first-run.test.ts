@@ -22,9 +22,15 @@ scenario(
       await window.openFile("sample.py");
       await window.notification("needs a Python environment of its own").waitFor();
       await window.waitForStatus("set up");
-      await window.page.getByText("Get Started with AI CodeGen Assistant").first().waitFor();
       await window.settled();
       await window.screenshot("offer");
+    },
+
+    "a walkthrough shows the way": async ({ window }) => {
+      await window.command("AI Assistant: Get Started");
+      await window.page.getByText("Get Started with AI CodeGen Assistant").first().waitFor();
+      await window.settled();
+      await window.screenshot("walkthrough");
     },
 
     "an error of the installation says what is wrong and what can be done": async ({ window }) => {
