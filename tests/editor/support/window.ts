@@ -65,13 +65,16 @@ export class Window {
 
   /** Puts the cursor at a line and column, both counted from 1. */
   async goTo(line: number, column = 1): Promise<void> {
-    await this.editor.click({ position: { x: 300, y: 5 } });
-    await this.page.keyboard.press("Control+g");
     const input = this.page.locator(".quick-input-widget input.input");
-    await input.waitFor();
-    await input.fill(`:${line}:${column}`);
-    await this.page.keyboard.press("Enter");
-    await this.page.locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` }).waitFor();
+    const place = this.page.locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` });
+    await this.#until(async () => {
+      await this.editor.click({ position: { x: 300, y: 5 } });
+      await this.page.keyboard.press("Control+g");
+      await input.waitFor({ timeout: MOMENT });
+      await input.fill(`:${line}:${column}`, { timeout: MOMENT });
+      await this.page.keyboard.press("Enter");
+      await place.waitFor({ timeout: MOMENT });
+    });
   }
 
   /** Selects whole lines, both counted from 1 and included. */
