@@ -154,9 +154,9 @@ class Engine:
 
 def main(folders: DataFolders) -> int:
     """Run the engine in this process until it leaves; return the exit status."""
-    stand_back()
     private_folder(folders.run)
     _log_to(private_folder(folders.logs) / "engine.log")
+    stand_back()
     try:
         with filelock.FileLock(folders.run / "engine.lock", timeout=0):
             asyncio.run(_serve(folders))

@@ -20,7 +20,7 @@ missing where the kernel has no such groups.
 
 
 def stand_back() -> None:
-    """Give this process, and its session if it leads one, the lowest claim on the processor that still gets on."""
+    """Let others have the processor before this process, and before its session if it leads one."""
     if not hasattr(os, "nice"):  # Windows
         return
     os.nice(NICENESS)

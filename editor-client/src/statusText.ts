@@ -107,8 +107,7 @@ function describeEngine(status: Status, working: boolean): StatusText {
     : { text: `$(sparkle) ${NAME}: idle`, summary: "Idle: models load when they are needed", kind: "ok" };
 }
 
-// Where a number moves nothing has to spin: an animation costs the editor frames for as long as it runs.
-
+/** Where a number moves nothing spins: an animation costs the editor frames for as long as it runs. */
 function describeLoading(model: ModelInfo): StatusText {
   const percent = model.progress === undefined ? "" : ` ${Math.round(model.progress * 100)} %`;
   return {
