@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
@@ -109,14 +109,16 @@ def _features(text: str) -> _Features:
     words = _WORD.findall(subject_of(prose(text)).lower())
     return _Features(
         words=tuple(words),
-        trigrams=frozenset(gram for word in words for gram in _trigrams(word)),
+        trigrams=_trigrams(words),
         alternatives=_alternatives(words),
     )
 
 
-def _trigrams(word: str) -> Iterable[str]:
-    padded = f" {word} "
-    return (padded[i : i + 3] for i in range(len(padded) - 2))
+def _trigrams(words: Sequence[str]) -> frozenset[str]:
+    """Return the trigrams of all words, each with a blank on either side."""
+    padded = f" {' '.join(words)} "
+    # One with a blank in its middle lies across two words.
+    return frozenset([padded[i : i + 3] for i in range(len(padded) - 2) if padded[i + 1] != " "])
 
 
 def _dice(one: frozenset[str], other: frozenset[str]) -> float:
