@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, Self, TypeVar
 
@@ -31,6 +32,8 @@ _SIGNAL_POLL = 0.2
 
 _STOP_TIMEOUT = 10.0
 """Seconds the engine may take to leave before more is done about it."""
+
+_END_POLL = 0.05
 
 _MODULE = "ai_codegen_assistant"
 
@@ -158,11 +161,20 @@ def _engine_process(pid: int) -> psutil.Process | None:
 
 
 def _wait_for_end(process: psutil.Process) -> bool:
-    try:
-        process.wait(timeout=_STOP_TIMEOUT)
-    except psutil.TimeoutExpired:
-        return False
+    deadline = time.monotonic() + _STOP_TIMEOUT
+    while not _has_ended(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_END_POLL)
     return True
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Say whether a process has ended; its number lasts until whoever started it takes note, as an editor may not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _ignore(_: Event) -> None:

@@ -26,7 +26,6 @@ from core.engine.dispatch import Dispatcher
 from core.engine.endpoint import private_folder
 from core.engine.launch import ALREADY_RUNNING
 from core.engine.model_service import ModelService
-from core.engine.priority import stand_back
 from core.engine.retrieval import Retrieval
 from core.engine.session import Greeting, Session
 from core.engine.status import StatusReport
@@ -156,7 +155,6 @@ def main(folders: DataFolders) -> int:
     """Run the engine in this process until it leaves; return the exit status."""
     private_folder(folders.run)
     _log_to(private_folder(folders.logs) / "engine.log")
-    stand_back()
     try:
         with filelock.FileLock(folders.run / "engine.lock", timeout=0):
             asyncio.run(_serve(folders))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from core.engine.endpoint import private_folder
+from core.engine.priority import stand_back
 from core.errors import StorageFailed
 from core.paths import DataFolders
 
@@ -34,7 +35,7 @@ def start_engine(folders: DataFolders) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ai_codegen_assistant", "engine", "--home", str(folders.root)]
     try:
         with startup_log(folders).open("wb") as log:
-            return subprocess.Popen(
+            engine = subprocess.Popen(
                 command,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
@@ -46,6 +47,8 @@ def start_engine(folders: DataFolders) -> subprocess.Popen[bytes]:
             )
     except OSError as error:
         raise StorageFailed(f"The engine could not be started in {folders.root}: {error}") from error
+    stand_back(engine.pid)
+    return engine
 
 
 def startup_log(folders: DataFolders) -> Path:

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 NICENESS = 5
 """On POSIX, a process of this niceness gets a quarter of a core that one other wants."""
 
-_AUTOGROUP = Path("/proc/self/autogroup")
+_AUTOGROUP = "/proc/{pid}/autogroup"
 """Linux shares the processor among sessions first, and weighs niceness only within one.
 
 The niceness of a whole session is written here; see sched(7), "The autogroup feature". The file is
@@ -19,14 +19,18 @@ missing where the kernel has no such groups.
 """
 
 
-def stand_back() -> None:
-    """Let others have the processor before this process, and before its session if it leads one."""
-    if not hasattr(os, "nice"):  # Windows
+def stand_back(pid: int) -> None:
+    """Let others have the processor before a process, and before its session if it leads one.
+
+    Whoever starts the process does this, at once: by itself it could only after a second of imports.
+    """
+    if not hasattr(os, "setpriority"):  # Windows
         return
-    os.nice(NICENESS)
-    # In a session that somebody else leads, a terminal's for example, its programs would all stand back.
-    if os.getsid(0) == os.getpid() and _AUTOGROUP.exists():
-        try:
-            _AUTOGROUP.write_text(str(NICENESS))
-        except OSError as error:
-            log.info("the session keeps its claim on the processor: %s", error)
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + NICENESS)
+        # In a session that somebody else leads, a terminal's for example, its programs would all stand back.
+        autogroup = Path(_AUTOGROUP.format(pid=pid))
+        if os.getsid(pid) == pid and autogroup.exists():
+            autogroup.write_text(str(NICENESS))
+    except OSError as error:
+        log.info("process %d keeps its claim on the processor: %s", pid, error)

@@ -19,8 +19,12 @@ export async function requestWithProgress<M extends Method>(
   );
 }
 
-/** How long a phase may take before a notification is worth the interruption. */
-const PATIENCE = 1500;
+/**
+ * How long a phase may take before a notification is worth the interruption: a model is mostly
+ * there before, and a notification that comes up makes the keys of that moment slow to be painted.
+ * Meanwhile the panel and the status bar say what is being done.
+ */
+const PATIENCE = 5_000;
 
 /**
  * Shows a notification with Cancel for a request whose answer is slow to begin, because an

@@ -16,6 +16,10 @@ from typing import Any
 
 import pytest
 
+from core.engine.endpoint import find
+from core.engine.launch import start_engine
+from core.paths import DataFolders
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 COMMAND = [sys.executable, "-m", "ai_codegen_assistant"]
@@ -144,6 +148,15 @@ def test_stop_ends_an_engine_that_does_not_answer(home: Path) -> None:
     os.kill(pid, signal.SIGSTOP)
     assert str(pid) in run_json(home, "stop")["message"]
     assert run_json(home, "status")["engine"]["pid"] != pid
+
+
+def test_stop_ends_an_engine_whose_starter_lives_on(home: Path) -> None:
+    run_json(home, "stop")
+    folders = DataFolders(home)
+    engine = start_engine(folders)
+    wait_until(lambda: find(folders) is not None)
+    assert str(engine.pid) in run_json(home, "stop")["message"]
+    assert engine.wait(timeout=0) == 0
 
 
 def test_ctrl_c_ends_the_answer_in_the_engine_too(home: Path) -> None:
