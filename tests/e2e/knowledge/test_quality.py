@@ -126,7 +126,9 @@ def test_a_task_taught_is_known_in_other_words_and_its_opposite_is_not(
     base.forget(taught.task_id)
 
 
-@pytest.mark.parametrize("name", ["routing_dev.jsonl", "routing_heldout.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["routing_dev.jsonl", "routing_heldout.jsonl", "routing_fresh_dev.jsonl", "routing_fresh_heldout.jsonl"]
+)
 def test_queries_are_routed_by_what_they_ask_for(embedder: SentenceEmbedder, name: str) -> None:
     router = Router(embedder, load_routes())
     rows = labelled(name)
