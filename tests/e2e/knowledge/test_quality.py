@@ -96,6 +96,7 @@ def test_paraphrases_of_taught_tasks_are_answered_with_these_and_their_neighbour
     embedder: SentenceEmbedder,
     human_eval: Path,
     tmp_path: Path,
+    *,
     taught: list[str],
     others: str,
     kept: float,
