@@ -10,7 +10,7 @@ from core.knowledge.task import Match
 from core.knowledge.thresholds import Thresholds
 from core.messages import Origin
 
-_CLEAR_LEAD = 0.05
+_CLEAR_LEAD = 0.06
 """From which the best match is not to be confused with another."""
 
 
@@ -51,17 +51,22 @@ def decide(matches: Sequence[Match], thresholds: Thresholds, chosen: float = 0.0
         chosen: The person's own threshold; 0 takes the calibrated one. It moves all limits
             by the same distance.
 
-    What a person has taught, that person is likely to ask for. So less similarity is enough
-    for a weak match then, if no other task comes near it.
+    What a person has taught, that person is likely to ask for. So less is enough for a weak
+    match then, if no other task comes near it. Only the meaning counts there: who asks for the
+    same in other words shares no wording with the task, and who asks for its sibling does.
     """
     moved = chosen - thresholds.known if chosen else 0.0
     known, weak, taught = chosen or thresholds.known, thresholds.weak + moved, thresholds.taught + moved
     best = matches[0].similarity if matches else -1.0
-    own = best >= max(0.0, taught) and matches[0].task.origin is Origin.TAUGHT and matches[0].lead >= _CLEAR_LEAD
+    own = bool(matches) and _is_own(matches[0], max(0.0, taught))
     band = Band.GROUNDED if best >= known else Band.WEAK if own or best >= max(0.0, weak) else Band.UNKNOWN
     used = () if band is Band.UNKNOWN else tuple(one for one in matches if one.similarity >= min(best, weak))
     same = max(known, thresholds.same)
     return Grounding(band=band, threshold=known, same=same, closest=tuple(matches), used=used, own=own)
+
+
+def _is_own(best: Match, taught: float) -> bool:
+    return best.task.origin is Origin.TAUGHT and best.meaning >= taught and best.lead >= _CLEAR_LEAD
 
 
 def refusal(grounding: Grounding) -> str:

@@ -31,25 +31,44 @@ def rank(
         query,
         [Candidate(description=task.description, cosine=cosine) for task, cosine in candidates],
     )
-    pairs = [(task, pair) for (task, _), pair in zip(candidates, compared, strict=True)]
-    pairs.sort(key=lambda one: -one[1].similarity)
-    similarities = against_crowd([pair.similarity for _, pair in pairs])
+    similarities = _against_crowd([pair.similarity for pair in compared])
+    meanings = _against_crowd([pair.alike_in_meaning for pair in compared])
     matches = [
-        _match(task, pair, similarity, shifts.get(task.id))
-        for (task, pair), similarity in zip(pairs, similarities, strict=True)
+        _match(task, pair, similarity, meaning, shifts.get(task.id))
+        for (task, _), pair, similarity, meaning in zip(candidates, compared, similarities, meanings, strict=True)
     ]
     matches.sort(key=lambda one: (-one.similarity, _PREFERENCE.index(one.task.origin), one.task.id))
-    return [
-        replace(one, lead=one.similarity - (matches[place].similarity if place < len(matches) else 0.0))
-        for place, one in enumerate(matches, start=1)
-    ]
+    nearest = sorted((one.meaning for one in matches), reverse=True)
+    return [replace(one, lead=one.meaning - _best_of_others(one.meaning, nearest)) for one in matches]
 
 
-def _match(task: Task, pair: Pair, similarity: float, shift: Shift | None) -> Match:
+def _against_crowd(values: Sequence[float]) -> list[float]:
+    """Measure values in any order against the crowd; each stays in its place."""
+    order = sorted(range(len(values)), key=lambda place: -values[place])
+    measured = dict(zip(order, against_crowd([values[place] for place in order]), strict=True))
+    return [measured[place] for place in range(len(values))]
+
+
+def _best_of_others(value: float, nearest: Sequence[float]) -> float:
+    """Return the best of the values, the best first, beside one that is among them."""
+    if value < nearest[0]:
+        return nearest[0]
+    return nearest[1] if len(nearest) > 1 else 0.0
+
+
+def _match(task: Task, pair: Pair, similarity: float, meaning: float, shift: Shift | None) -> Match:
     if shift is None:
-        return Match(task=task, similarity=similarity, reason=_reason(pair))
-    shifted = min(1.0, max(0.0, similarity + shift.amount))
-    return Match(task=task, similarity=shifted, reason=f"{_reason(pair)}; {shift.reason}")
+        return Match(task=task, similarity=similarity, meaning=meaning, reason=_reason(pair))
+    return Match(
+        task=task,
+        similarity=_shifted(similarity, shift),
+        meaning=_shifted(meaning, shift),
+        reason=f"{_reason(pair)}; {shift.reason}",
+    )
+
+
+def _shifted(value: float, shift: Shift) -> float:
+    return min(1.0, max(0.0, value + shift.amount))
 
 
 def _reason(pair: Pair) -> str:

@@ -56,7 +56,15 @@ class Pair:
     def similarity(self) -> float:
         """From 0 to 1, regardless of all other tasks."""
         mixed = (1 - WORDING_WEIGHT) * self.meaning + WORDING_WEIGHT * self.wording
-        return min(1.0, max(0.0, mixed)) * CONTRAST_FACTOR ** min(2, len(self.contrasts))
+        return self._less_contrasts(mixed)
+
+    @property
+    def alike_in_meaning(self) -> float:
+        """The same with no regard to the wording."""
+        return self._less_contrasts(self.meaning)
+
+    def _less_contrasts(self, value: float) -> float:
+        return min(1.0, max(0.0, value)) * CONTRAST_FACTOR ** min(2, len(self.contrasts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

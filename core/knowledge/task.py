@@ -61,8 +61,10 @@ class Match:
     task: Task
     similarity: float
     """0 to 1, on the scale of the thresholds."""
+    meaning: float = 0.0
+    """The same with no regard to the wording, in which paraphrases differ and siblings do not."""
     lead: float = 0.0
-    """How much more similar it is than the next best."""
+    """How much nearer in meaning it is than every other task; below 0 if another is nearer."""
     reason: str | None = None
     """Why it matched, for people."""
 

@@ -40,9 +40,10 @@ def for_store(count: int) -> Thresholds:
     that was taken for one of HumanEval is that task. A store that grows holds more that is
     merely similar, so `known` rises with every doubling.
 
-    Where a person's own task leads, 83 % of 76 paraphrases of taught MBPP tasks reached `taught`
-    or more and none reached a wrong task; so did 17 % of 341 other requests, which is why such a
-    match is a weak one.
+    Where a person's own task leads, its meaning alone is held against `taught`: of 272
+    paraphrases of taught tasks, 72 % reach it clearly ahead of all others (67 % if the wording
+    counts as well), and so do 22 % of 301 requests for their siblings and other tasks of MBPP.
+    That is why such a match is a weak one.
     """
     known = _KNOWN + _PER_DOUBLING * math.log2(max(1, count) / _CALIBRATED_AT)
     known = round(min(_HIGHEST, max(_LOWEST, known)), 3)

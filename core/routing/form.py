@@ -11,7 +11,7 @@ from importlib import resources
 
 from core.messages import Intent
 
-_COMMENT = re.compile(r"^\s*(#|//|--|\"\"\"|''')")
+_COMMENT = re.compile(r"^\s*(?:#|//|--|\"\"\"|'''|(?:TODO|FIXME|XXX|HACK)\b)")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _READ = 1000
 """Characters looked at."""
@@ -25,10 +25,12 @@ class Form:
     """The words it begins with, if they tell an intent."""
     intent: Intent | None
     """The intent that the opener tells."""
+    action: bool
+    """Whether it begins with what code is mostly told to do, and with no opener."""
     question: bool
     """Whether it ends with a question mark."""
     comment: bool
-    """Whether it begins with the mark of a comment."""
+    """Whether it begins with the mark of a comment or of something left to do."""
     words: int
     """How many words it has."""
 
@@ -49,6 +51,7 @@ def read_form(query: str) -> Form:
     return Form(
         opener=opener,
         intent=intent,
+        action=opener is None and _match(words, _openings().actions) is not None,
         question=query.rstrip().endswith("?"),
         comment=bool(_COMMENT.match(query)),
         words=len(every),
@@ -69,6 +72,7 @@ def _match(words: Sequence[str], openings: frozenset[str]) -> str | None:
 @dataclass(frozen=True, slots=True)
 class _Openings:
     polite: frozenset[str]
+    actions: frozenset[str]
     openers: dict[Intent, frozenset[str]]
 
 
@@ -77,5 +81,6 @@ def _openings() -> _Openings:
     data = tomllib.loads(resources.files("core.routing").joinpath("data", "form.toml").read_text("utf-8"))
     return _Openings(
         polite=frozenset(data["polite"]),
+        actions=frozenset(data["actions"]),
         openers={Intent(name): frozenset(openers) for name, openers in data["openers"].items()},
     )

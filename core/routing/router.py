@@ -25,7 +25,10 @@ _SURE = 0.08
 # What each observation adds to the score of the intent it speaks for. Differences of cosines
 # between the routes are mostly between 0.05 and 0.25.
 _OPENER = 0.18
+_ACTION = 0.05
 _QUESTION_MARK = 0.05
+_QUESTION = 0.06
+"""Speaks for an explanation if words and mark agree that something is asked, beside what either says alone."""
 _COMMENT_MARK = 0.10
 _STATEMENT_SHORT, _STATEMENT_LONG = 0.06, 0.15
 _SHORT, _LONG = 6, 15
@@ -83,14 +86,19 @@ def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
     """Return what the form says.
 
     1. The mark of a comment is a request for code, also when the comment is worded as a question.
-    2. The first words tell a question from a command.
-    3. What is neither, and has no question mark, states what code should do.
+    2. The first words tell a question from a command; a question mark makes a question surer.
+    3. A verb that tells code what to do is a weaker sign of a command.
+    4. What is neither, and has no question mark, states what code should do.
     """
     found = []
     if form.comment:
         found.append(_Evidence(Intent.GENERATE, _COMMENT_MARK, "it is a comment"))
     if form.intent is not None and not (form.comment and form.intent is Intent.EXPLAIN):
         found.append(_Evidence(form.intent, _OPENER, f"it begins with “{form.opener}”"))
+    if form.action and not form.question:
+        found.append(_Evidence(Intent.GENERATE, _ACTION, "it tells what code is to do"))
+    if form.question and form.intent is Intent.EXPLAIN and not form.comment:
+        found.append(_Evidence(Intent.EXPLAIN, _QUESTION, "it is worded as a question"))
     if form.question:
         found.append(_Evidence(Intent.EXPLAIN, _QUESTION_MARK, "it ends with a question mark"))
     if not form.question and (form.comment or form.intent is not Intent.EXPLAIN):

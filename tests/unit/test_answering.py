@@ -84,7 +84,7 @@ def open_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
 def found(similarity: float, description: str = "sum the prices of a list", lead: float = 0.0) -> Grounding:
     task = Task(id="T/1", description=description, implementation="def total(prices):\n    return sum(prices)\n")
-    return decide([Match(task=task, similarity=similarity, lead=lead)], THRESHOLDS)
+    return decide([Match(task=task, similarity=similarity, meaning=similarity, lead=lead)], THRESHOLDS)
 
 
 async def test_a_follow_up_sees_the_turn_before(open_bench: Callable[..., Bench]) -> None:

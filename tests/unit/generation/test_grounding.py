@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ THRESHOLDS = Thresholds(known=0.6, weak=0.5, taught=0.4, same=0.7)
 
 def match(similarity: float, origin: Origin = Origin.BUILTIN, lead: float = 0.2) -> Match:
     task = Task(id=f"task-{similarity}", description="Sort words.", implementation="sorted(words)", origin=origin)
-    return Match(task=task, similarity=similarity, lead=lead)
+    return Match(task=task, similarity=similarity, meaning=similarity, lead=lead)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,12 @@ def test_what_a_person_has_taught_needs_less_similarity_if_nothing_else_is_near(
     found = decide([best, match(0.1)], THRESHOLDS)
     assert (found.band, found.own) == (band, own)
     assert found.used == (() if band is Band.UNKNOWN else (best,))
+
+
+def test_an_own_task_is_judged_by_its_meaning_where_only_the_wording_differs() -> None:
+    paraphrased, sibling = match(0.35, Origin.TAUGHT), match(0.45, Origin.TAUGHT)
+    assert decide([replace(paraphrased, meaning=0.45)], THRESHOLDS).own
+    assert not decide([replace(sibling, meaning=0.35)], THRESHOLDS).own
 
 
 def test_a_threshold_of_the_persons_own_moves_the_weak_band_with_it() -> None:

@@ -76,3 +76,13 @@ def test_inflection_and_typing_errors_leave_most_of_the_wording() -> None:
 def test_examples_of_a_request_are_not_compared() -> None:
     assert prose("Return the sum of the digits. Example: f(12) == 3") == "Return the sum of the digits. "
     assert prose("x == y") == "x == y"
+
+
+def test_a_sibling_in_the_same_words_is_no_nearer_in_meaning_than_a_paraphrase() -> None:
+    asked = "count how many items of a list are negative"
+    sibling, paraphrase = (
+        pair(asked, "count how many items of a list are floats", 0.7),
+        pair(asked, "less than 0?", 0.7),
+    )
+    assert sibling.similarity > paraphrase.similarity
+    assert sibling.alike_in_meaning == paraphrase.alike_in_meaning

@@ -17,6 +17,10 @@ from core.routing.form import read_form
         ("I don\u2019t understand this", "i don't understand", Intent.EXPLAIN),
         ("give me a summary of this", "summary", Intent.EXPLAIN),
         ("Give me a function that sorts", "function", Intent.GENERATE),
+        ("Would you mind writing a class", "writing", Intent.GENERATE),
+        ("Can I get a snippet that sorts?", "snippet", Intent.GENERATE),
+        ("Compare threads and processes", "compare", Intent.EXPLAIN),
+        ("Compare two lists", "compare two", Intent.GENERATE),
         ("sort the list", None, None),
         ("please", None, None),
         ("", None, None),
@@ -29,8 +33,17 @@ def test_first_words_tell_the_intent(query: str, opener: str | None, intent: Int
 
 def test_marks_are_seen() -> None:
     assert read_form("  # is it prime?").comment
+    assert read_form("TODO: strip the lines").comment
     assert read_form("is it prime? ").question
     assert not read_form("the number # of words").comment
+
+
+@pytest.mark.parametrize(
+    ("query", "action"),
+    [("please cache results on disk", True), ("explain how to cache results", False), ("results of the cache", False)],
+)
+def test_a_command_is_told_by_its_verb(query: str, action: bool) -> None:
+    assert read_form(query).action is action
 
 
 @given(st.text())
