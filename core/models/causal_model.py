@@ -35,6 +35,11 @@ class CausalModel(Protocol):
         ...
 
     @property
+    def remark(self) -> str:
+        """What people should know about how it runs; empty if nothing."""
+        ...
+
+    @property
     def length(self) -> int:
         """Tokens read so far."""
         ...
@@ -83,8 +88,10 @@ class TransformersModel:
     step_width = 8
     """The time of a step goes into reading weights, or on a GPU into starting kernels, for 8 tokens as for one."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, remark: str = "") -> None:
         self._model = model
+        self.remark = remark
+        """What people should know about how it runs; empty if nothing."""
         self._cache = DynamicCache()
 
     @property

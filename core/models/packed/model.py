@@ -18,6 +18,7 @@ class PackedModel:
     step_width = 8
     """The 4-bit kernel unpacks weights once for 4 tokens: they take 1.4 times as long as one, 8 take 2.3 times."""
     device = torch.device("cpu")
+    remark = ""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder

@@ -84,6 +84,7 @@ class _Loaded:
     """Weakly referable, so that a test sees whether an unloaded model is really gone."""
 
     bytes = GIB
+    remark = ""
 
     def __init__(self, runner: FakeRunner, evict: Callable[[], None]) -> None:
         self.runner = runner
@@ -422,7 +423,7 @@ def test_out_of_memory_twice_is_an_error(bench: Bench) -> None:
 
 def test_model_that_can_never_fit_says_so(open_bench: Callable[..., Bench]) -> None:
     bench = open_bench(ScriptedBackend(free=GIB // 2))
-    with pytest.raises(OutOfMemory, match=r"does not fit in memory: it needs 0\.6 GiB on GPU"):
+    with pytest.raises(OutOfMemory, match=r"does not fit in memory: it needs 0\.7 GiB on GPU"):
         bench.do()
 
 
