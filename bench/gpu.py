@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import platform
 import re
 import tempfile
@@ -57,6 +58,7 @@ OVERLAP_CAPACITY = 8.6 * GB
 LINKS = {"Gen4 x8 laptop": 12.5 * GB, "Gen4 x16": 25 * GB}
 """Bytes per second that reach the device."""
 CHECKS = 20
+FIRST_LOADS = 3
 SWAPS = 50
 
 
@@ -104,6 +106,7 @@ def measure(setup: Setup) -> Iterator[Row]:
     yield Row(name="Link, pinned host to device", median=floor / GB, p95=floor / GB, unit="GB/s")
     for kind, target in (("phi3", "≤ 0.16 s, ≥ 87 % of the link"), ("coder", "≤ 0.06 s")):
         yield from _full_swap(setup, kind, floor, target)
+        yield from _first_loads(setup, kind)
         yield _theirs(setup, kind)
         yield _moved(setup, kind)
     yield from _overlap_swaps(setup)
@@ -140,6 +143,30 @@ def _full_swap(setup: Setup, kind: str, floor: float, target: str) -> Iterator[R
     times = timed(setup, first_token)
     yield make_row(f"{kind}: full swap, prefill of {setup.prompt} tokens, first token", times, "s", "≤ 0.20 s (phi3)")
     turns.close()
+
+
+def _first_loads(setup: Setup, kind: str) -> Iterator[Row]:
+    """Load a model for the first time, which builds its modules and its copy in pinned memory."""
+    for where, is_cold in (("files in the page cache", False), ("from disk", True)):
+        times = []
+        for _ in range(min(FIRST_LOADS, setup.rounds)):
+            turns = Turns(setup, 1.02 * setup.size(kind))
+            if is_cold:
+                _drop_pages(setup.folders[kind])
+            started = time.perf_counter()
+            turns.bring(setup.folders[kind])
+            setup.synchronize()
+            times.append(time.perf_counter() - started)
+            turns.close()
+        yield make_row(f"{kind}: first load, {where}", times, "s")
+
+
+def _drop_pages(folder: Path) -> None:
+    """Let the system forget what it has read of a model's files."""
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _theirs(setup: Setup, kind: str) -> Row:

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ NEAR = 0.05
 WRONG = 10
 """One in so many guesses is wrong."""
 MIB = 1 << 20
+GB = 1e9
 KERNELS = {
     "memory-efficient": SDPBackend.EFFICIENT_ATTENTION,
     "cuDNN": SDPBackend.CUDNN_ATTENTION,
@@ -40,28 +42,36 @@ def check_steps(setup: Setup) -> list[str]:
     The same kernels in the same order must say the same, token by token. Those of a growing
     cache add in another order: there, each token must be one that it finds likeliest, or nearly.
     """
-    problems: list[str] = []
-    for kind, length in itertools.product(setup.folders, setup.lengths):
-        prompt = Prompts().new(length)
-        name = f"{kind}, prompt of {length} tokens"
-        with _opened(setup, kind, unrecorded) as model:
-            expected = say(model, prompt, setup.reply)
-            expected_guessed = say_guessed(model, prompt, expected)
-        with _opened(setup, kind, recorded) as model:
-            said, guessed = say(model, prompt, setup.reply), say_guessed(model, prompt, expected)
-            remark = model.remark
-        with _opened(setup, kind, growing) as model:
-            distance = farthest(model, prompt, said)
-            distance_guessed = farthest(model, prompt, guessed)
-        if remark:
-            problems.append(f"{name}: {remark}")
-        if said != expected:
-            problems.append(f"{name}: recorded steps say something else than unrecorded ones")
-        if guessed != expected_guessed:
-            problems.append(f"{name}: recorded steps of several tokens say something else than unrecorded ones")
-        if max(distance, distance_guessed) > NEAR:
-            problems.append(f"{name}: a growing cache finds other tokens likelier, by {distance:.3f} of their spread")
-    return problems
+    return [
+        f"{kind}, prompt of {length} tokens: {problem}"
+        for kind in setup.folders
+        for length, problems in zip(setup.lengths, _compare_steps(setup, kind), strict=True)
+        for problem in problems
+    ]
+
+
+def _compare_steps(setup: Setup, kind: str) -> list[list[str]]:
+    """Return what is wrong after each of the prompts."""
+    prompts = [Prompts().new(length) for length in setup.lengths]
+    with _opened(setup, kind, unrecorded) as model:
+        expected = [say(model, prompt, setup.reply) for prompt in prompts]
+        guessed = [say_guessed(model, *pair) for pair in zip(prompts, expected, strict=True)]
+    with _opened(setup, kind, recorded) as model:
+        ours = [say(model, prompt, setup.reply) for prompt in prompts]
+        ours_guessed = [say_guessed(model, *pair) for pair in zip(prompts, expected, strict=True)]
+        remark = model.remark
+    with _opened(setup, kind, growing) as model:
+        far = [farthest(model, *pair) for pair in zip(prompts, ours, strict=True)]
+        far_guessed = [farthest(model, *pair) for pair in zip(prompts, ours_guessed, strict=True)]
+    return [
+        [
+            *filter(None, [remark]),
+            *(["one by one, recorded steps say something else"] if ours[at] != expected[at] else []),
+            *(["several at a time, recorded steps say something else"] if ours_guessed[at] != guessed[at] else []),
+            *(["a growing cache finds other tokens likelier"] if max(far[at], far_guessed[at]) > NEAR else []),
+        ]
+        for at in range(len(prompts))
+    ]
 
 
 def check_swaps(setup: Setup) -> tuple[list[str], list[Row]]:
@@ -92,10 +102,11 @@ def check_swaps(setup: Setup) -> tuple[list[str], list[Row]]:
 def measure_decoding(setup: Setup, kind: str, target: str) -> Iterator[Row]:
     """Yield tokens per second of one model, in several ways."""
     count = setup.reply
-    note = "" if setup.is_cuda else "a CPU runs each step from Python"
     with _opened(setup, kind, recorded) as model:
         short, long = Prompts().new(setup.lengths[0]), Prompts().new(setup.lengths[-1])
-        yield _speed(setup, model, short, count, f"{kind}: decode", target=target, note=note)
+        plainly = _speed(setup, model, short, count, f"{kind}: decode", target=target)
+        read = f"{setup.size(kind) * plainly.median / GB:.3g} GB of weights read per second"
+        yield replace(plainly, note=read if setup.is_cuda else f"{read}; a CPU runs each step from Python")
         plain = say(model, short, count)
         yield _guessed_speed(setup, model, short, plain, f"{kind}: decode, {WRONG - 1} of {WRONG} guesses right")
         yield _speed(setup, model, long, count, f"{kind}: decode after {len(long)} tokens")

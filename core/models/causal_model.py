@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin
 
 from core.cancellation import CancelToken
 
@@ -44,6 +45,11 @@ class CausalModel(Protocol):
         """Tokens read so far."""
         ...
 
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that keys and values take."""
+        ...
+
     def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
         """Read a piece of a prompt, which follows what was read so far.
 
@@ -77,6 +83,12 @@ class CausalModel(Protocol):
         ...
 
 
+def count_bytes(cache: Cache) -> int:
+    """Return the bytes that the keys and values of all layers take."""
+    layers = [layer for layer in cache.layers if isinstance(layer, CacheLayerMixin)]
+    return sum(part.nbytes for layer in layers for part in (layer.keys, layer.values) if part is not None)
+
+
 class TransformersModel:
     """A model of transformers.
 
@@ -108,6 +120,11 @@ class TransformersModel:
     def length(self) -> int:
         """Tokens read so far."""
         return int(self._cache.get_seq_length())
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that keys and values take."""
+        return count_bytes(self._cache)
 
     def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
         """Read a piece of a prompt; see `CausalModel.prefill`."""

@@ -121,8 +121,7 @@ class TorchBackend:
         memory = self._memory(placement.device)
         skeleton = kept.skeleton
         on_progress("reading the weights", _WEIGHTS_START)
-        if self._free(placement.device) < placement.headroom + max(0, skeleton.bytes - memory.reusable):
-            self._forget_idle()
+        self._make_room(kept, placement, memory)
         try:
             memory.load(skeleton, self._growth(placement, memory), token, _in_steps(on_progress))
         except torch.OutOfMemoryError as error:
@@ -177,10 +176,21 @@ class TorchBackend:
     def _free(self, device: Device) -> int:
         return next(one.free for one in _measure() if one.device is device)
 
-    def _forget_idle(self) -> None:
+    def _make_room(self, kept: _Kept, placement: Placement, memory: WeightMemory) -> None:
+        """Forget what evicted models have read if there is no room for it; what this one has read comes last.
+
+        What it has kept is part of the room that it needs.
+        """
+        needed = placement.headroom + max(0, kept.skeleton.bytes - memory.reusable) - kept.runner.model.bytes_kept
+        if self._free(placement.device) < needed:
+            self._forget_idle(but=kept)
+        if self._free(placement.device) < needed:
+            kept.runner.release()
+
+    def _forget_idle(self, but: _Kept | None = None) -> None:
         """Forget what evicted models have read, which is otherwise kept for their next request."""
         for kept in self._kept.values():
-            if not kept.skeleton.is_present():
+            if kept is not but and not kept.skeleton.is_present():
                 kept.runner.release()
 
     def _growth(self, placement: Placement, memory: WeightMemory) -> int:

@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from core.cancellation import CancelToken
+from core.models.causal_model import count_bytes
 from core.models.fixed_cache import FixedCache, Reach
 from core.models.recording import Recorder, Step
 
@@ -24,7 +25,7 @@ WIDTHS = (1, 4, 8)
 """Tokens of a step: one alone, and as many guesses as the runner makes in its two moods."""
 SMALLEST = 512
 """Tokens that the first keys get room for; doubled as a text grows."""
-_ALIGNMENT = 8
+_ALIGNMENT = 16
 """Kernels for attention want a multiple of it as the number of keys."""
 _HEADER = 2
 """Numbers before the tokens in the buffer: where the first token goes, and the last."""
@@ -95,6 +96,11 @@ class StaticModel:
     def length(self) -> int:
         """Tokens read so far."""
         return self._length
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that keys and values take."""
+        return count_bytes(self._cache)
 
     def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
         """Read a piece of a prompt; see `CausalModel.prefill`."""

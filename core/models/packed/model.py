@@ -34,6 +34,11 @@ class PackedModel:
         """Tokens read so far."""
         return self._cache.length
 
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that keys and values take."""
+        return sum(layer.nbytes for layer in self._cache.layers)
+
     def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
         """Read a piece of a prompt; see `CausalModel.prefill`."""
         return self._decoder.prefill(tokens, self._cache, token)

@@ -244,6 +244,17 @@ def test_snapshot_tells_where_the_model_is_and_why(bench: Bench) -> None:
     assert memory.device_total == 100 * GIB
 
 
+def test_snapshot_tells_what_came_to_light_while_the_model_ran(bench: Bench) -> None:
+    def run(*_: object) -> None:
+        [loaded] = bench.backend.alive
+        loaded.remark = "steps cannot be recorded"
+
+    bench.do(run=run)
+    detail = str(bench.worker.snapshot().models[0].detail)
+    assert detail.startswith("on GPU in bfloat16")
+    assert detail.endswith("; steps cannot be recorded")
+
+
 def test_speed_of_the_last_reply_is_shown(bench: Bench) -> None:
     bench.backend.runners["one"] = FakeRunner(["a b c d e f g h"])
 
