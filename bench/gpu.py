@@ -3,7 +3,8 @@
 Needs torch, transformers, accelerate and safetensors, and nothing else. Makes Phi-3-mini and
 deepseek-coder-1.3b with random weights by itself: times mean something, answers do not. First
 it is checked that models that have taken turns compute, bit by bit, what freshly loaded ones
-compute; without that no time is taken. Then come the link's own speed, swaps against what
+compute, and that recorded steps say what others say, also after many swaps; without that no time
+is taken. Then come the link's own speed, swaps against what
 transformers and torch do, decoding, and the memory after many swaps. Rows called "emulated" cap
 the arena and hold copies back to the speed of a smaller card's link.
 
@@ -13,33 +14,42 @@ Writes `bench/results/gpu-DEVICE.json` and a table beside it.
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import json
+import os
 import platform
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer
 
-from bench.figures import median, percentile
+from bench.figures import median
+from bench.gpu_decoding import check_steps, check_swaps, measure_decoding
+from bench.gpu_setup import (
+    PacedStreamCopier,
+    Row,
+    Setup,
+    Turns,
+    compute_logits,
+    free,
+    from_pretrained,
+    make_row,
+    timed,
+    used,
+)
 from bench.random_models import Prompts, make_models
 from core.cancellation import CancelToken
-from core.models.copying import Copier, HostCopier, StreamCopier
+from core.models.copying import Copier
 from core.models.interface import SamplingParams
-from core.models.loader import LoadedModel, TorchBackend
-from core.models.master import FileMasters, Masters, PinnedMasters
-from core.models.placement import Placement
-from core.models.swap import ArenaMemory
-from core.settings import Device, Precision
+from core.models.loader import LoadedModel
 
 RESULTS = Path(__file__).parent / "results"
 GB = 1e9
@@ -48,92 +58,8 @@ OVERLAP_CAPACITY = 8.6 * GB
 LINKS = {"Gen4 x8 laptop": 12.5 * GB, "Gen4 x16": 25 * GB}
 """Bytes per second that reach the device."""
 CHECKS = 20
+FIRST_LOADS = 3
 SWAPS = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One figure."""
-
-    name: str
-    median: float
-    p95: float
-    unit: str
-    target: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Where and on what to measure."""
-
-    device: torch.device
-    folders: dict[str, Path]
-    twins: dict[str, Path]
-    """The same models under other names: taking turns with its twin, a model has to come back as a whole."""
-    rounds: int
-    prompt: int
-    """Tokens of the prompt whose first token is timed."""
-    reply: int
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether there is a GPU."""
-        return self.device.type == "cuda"
-
-    def synchronize(self) -> None:
-        """Wait until the device has done all it was given."""
-        if self.is_cuda:
-            torch.cuda.synchronize(self.device)
-
-    def size(self, kind: str) -> int:
-        """Return the bytes of a model's weights."""
-        return sum(file.stat().st_size for file in self.folders[kind].glob("*.safetensors"))
-
-
-class PacedStreamCopier(StreamCopier):
-    """Copies no faster than the link of a smaller card."""
-
-    def __init__(self, device: torch.device, bytes_per_second: float) -> None:
-        super().__init__(device)
-        self._speed = bytes_per_second
-
-    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
-        """Copy one chunk, and wait as long as it would have taken."""
-        started = time.perf_counter()
-        super().copy(target, source)
-        self.wait()
-        time.sleep(max(0.0, target.nbytes / self._speed - (time.perf_counter() - started)))
-
-
-class Turns:
-    """Models that take turns in an arena of a given size."""
-
-    def __init__(self, setup: Setup, capacity: float, copier: Copier | None = None) -> None:
-        _free(setup)
-        self._setup = setup
-        masters: Masters = PinnedMasters() if setup.is_cuda else FileMasters()
-        self._memory = ArenaMemory(setup.device, copier or _copier(setup.device), masters)
-        self._backend = TorchBackend(capacity=int(capacity), open_memory=lambda _: self._memory)
-        self._loaded: dict[Path, LoadedModel] = {}
-
-    def bring(self, folder: Path, *, alone: bool = True) -> LoadedModel:
-        """Load a model; the others leave first if it is to be alone."""
-        if alone:
-            for path in [path for path in self._loaded if path != folder]:
-                self._loaded.pop(path).evict()
-        if folder not in self._loaded:
-            device = Device.CUDA if self._setup.is_cuda else Device.CPU
-            place = Placement(device=device, precision=Precision.BFLOAT16, bytes=0)
-            self._loaded[folder] = self._backend.load(folder.name, folder, place, CancelToken(), _nothing)
-        return self._loaded[folder]
-
-    def close(self) -> None:
-        """Give all memory back."""
-        for loaded in self._loaded.values():
-            loaded.evict()
-        self._loaded.clear()
-        self._backend.release()
 
 
 def main() -> None:
@@ -147,19 +73,31 @@ def main() -> None:
         if wrong:
             raise SystemExit(f"{wrong} of {CHECKS} swapped models computed something else than fresh ones.")
         print(f"{CHECKS} swapped models computed exactly what fresh ones compute.", flush=True)
-        rows = list(measure(setup))
+        wrong_steps, rows = check_recorded(setup)
+        if wrong_steps:
+            raise SystemExit("Recorded steps are wrong: " + "; ".join(wrong_steps))
+        print("Recorded steps said exactly what unrecorded ones say, before and after 50 swaps.", flush=True)
+        rows += measure(setup)
     write(_facts(device, options), rows, Path(options.results))
 
 
 def check(setup: Setup) -> int:
     """Return how often a model that was swapped in computed something else than a fresh one."""
     ids = torch.tensor([Prompts().new(96)], device=setup.device)
-    fresh = {folder: _logits(_from_pretrained(folder, setup.device), ids) for folder in setup.folders.values()}
+    fresh = {folder: compute_logits(from_pretrained(folder, setup.device), ids) for folder in setup.folders.values()}
     turns = Turns(setup, 1.02 * max(setup.size(kind) for kind in setup.folders))
     order = list(itertools.islice(itertools.cycle(setup.folders.values()), CHECKS))
-    wrong = sum(not torch.equal(_logits(turns.bring(folder).skeleton.model, ids), fresh[folder]) for folder in order)
+    wrong = sum(
+        not torch.equal(compute_logits(turns.bring(folder).skeleton.model, ids), fresh[folder]) for folder in order
+    )
     turns.close()
     return wrong
+
+
+def check_recorded(setup: Setup) -> tuple[list[str], list[Row]]:
+    """Return what is wrong with recorded steps, and what memory did meanwhile."""
+    problems, rows = check_swaps(setup)
+    return [*check_steps(setup), *problems], rows
 
 
 def measure(setup: Setup) -> Iterator[Row]:
@@ -168,12 +106,13 @@ def measure(setup: Setup) -> Iterator[Row]:
     yield Row(name="Link, pinned host to device", median=floor / GB, p95=floor / GB, unit="GB/s")
     for kind, target in (("phi3", "≤ 0.16 s, ≥ 87 % of the link"), ("coder", "≤ 0.06 s")):
         yield from _full_swap(setup, kind, floor, target)
+        yield from _first_loads(setup, kind)
         yield _theirs(setup, kind)
         yield _moved(setup, kind)
     yield from _overlap_swaps(setup)
     yield from _both_resident(setup)
     for kind, target in (("phi3", "≥ 280"), ("coder", "≥ 700")):
-        yield _decode(setup, kind, target)
+        yield from measure_decoding(setup, kind, target)
     yield from _drift(setup)
 
 
@@ -182,7 +121,7 @@ def link_speed(setup: Setup) -> float:
     size = 1 << (30 if setup.is_cuda else 26)
     source = torch.empty(size, dtype=torch.uint8, pin_memory=setup.is_cuda)
     target = torch.empty(size, dtype=torch.uint8, device=setup.device)
-    times = _timed(setup, lambda: target.copy_(source, non_blocking=True))
+    times = timed(setup, lambda: target.copy_(source, non_blocking=True))
     return size / median(times)
 
 
@@ -192,40 +131,64 @@ def _full_swap(setup: Setup, kind: str, floor: float, target: str) -> Iterator[R
     pair = itertools.cycle([setup.folders[kind], setup.twins[kind]])
     for _ in range(4):
         turns.bring(next(pair))
-    times = _timed(setup, lambda: turns.bring(next(pair)))
+    times = timed(setup, lambda: turns.bring(next(pair)))
     share = setup.size(kind) / median(times) / floor
-    yield _row(f"{kind}: full swap", times, "s", target, f"{share:.0%} of the link")
+    yield make_row(f"{kind}: full swap", times, "s", target, f"{share:.0%} of the link")
     prompts = Prompts()
 
     def first_token() -> None:
         prompt = prompts.new(setup.prompt)
         list(turns.bring(next(pair)).runner.generate(prompt, SamplingParams(max_tokens=1), CancelToken()))
 
-    times = _timed(setup, first_token)
-    yield _row(f"{kind}: full swap, prefill of {setup.prompt} tokens, first token", times, "s", "≤ 0.20 s (phi3)")
+    times = timed(setup, first_token)
+    yield make_row(f"{kind}: full swap, prefill of {setup.prompt} tokens, first token", times, "s", "≤ 0.20 s (phi3)")
     turns.close()
+
+
+def _first_loads(setup: Setup, kind: str) -> Iterator[Row]:
+    """Load a model for the first time, which builds its modules and its copy in pinned memory."""
+    for where, is_cold in (("files in the page cache", False), ("from disk", True)):
+        times = []
+        for _ in range(min(FIRST_LOADS, setup.rounds)):
+            turns = Turns(setup, 1.02 * setup.size(kind))
+            if is_cold:
+                _drop_pages(setup.folders[kind])
+            started = time.perf_counter()
+            turns.bring(setup.folders[kind])
+            setup.synchronize()
+            times.append(time.perf_counter() - started)
+            turns.close()
+        yield make_row(f"{kind}: first load, {where}", times, "s")
+
+
+def _drop_pages(folder: Path) -> None:
+    """Let the system forget what it has read of a model's files."""
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _theirs(setup: Setup, kind: str) -> Row:
     """Load with transformers after everything was deleted."""
 
     def load() -> None:
-        _free(setup)
+        free(setup)
         AutoTokenizer.from_pretrained(setup.folders[kind])
-        _from_pretrained(setup.folders[kind], setup.device)
+        from_pretrained(setup.folders[kind], setup.device)
 
-    return _row(f"{kind}: del, from_pretrained and tokenizer", _timed(setup, load), "s")
+    return make_row(f"{kind}: del, from_pretrained and tokenizer", timed(setup, load), "s")
 
 
 def _moved(setup: Setup, kind: str) -> Row:
     """Move a model out and in with torch."""
-    model = _from_pretrained(setup.folders[kind], setup.device)
+    model = from_pretrained(setup.folders[kind], setup.device)
 
     def move() -> None:
         model.to("cpu")
         model.to(setup.device)
 
-    return _row(f"{kind}: .to('cpu') and back", _timed(setup, move), "s")
+    return make_row(f"{kind}: .to('cpu') and back", timed(setup, move), "s")
 
 
 def _overlap_swaps(setup: Setup) -> Iterator[Row]:
@@ -243,10 +206,10 @@ def _overlap(setup: Setup, capacity: float, copier: Copier | None, name: str, ta
     order = itertools.cycle(setup.folders.values())
     for _ in range(4):
         turns.bring(next(order))
-    times = _timed(setup, lambda: turns.bring(next(order)))
+    times = timed(setup, lambda: turns.bring(next(order)))
     copied = setup.size("phi3") + setup.size("coder") - capacity
     turns.close()
-    return _row(name, times, "s", target, f"arena {capacity / GB:.3g} GB, about {copied / GB:.3g} GB copied")
+    return make_row(name, times, "s", target, f"arena {capacity / GB:.3g} GB, about {copied / GB:.3g} GB copied")
 
 
 def _both_resident(setup: Setup) -> Iterator[Row]:
@@ -254,26 +217,11 @@ def _both_resident(setup: Setup) -> Iterator[Row]:
     order = itertools.cycle(setup.folders.values())
     for _ in range(4):
         turns.bring(next(order), alone=False)
-    times = _timed(setup, lambda: turns.bring(next(order), alone=False))
-    yield _row("switch, both resident", times, "s", "≤ 0.001 s, 0 bytes")
-    times = _timed(setup, lambda: turns.bring(next(order)))
-    yield _row("evict and switch, both have room", times, "s", "", "0 bytes copied")
+    times = timed(setup, lambda: turns.bring(next(order), alone=False))
+    yield make_row("switch, both resident", times, "s", "≤ 0.001 s, 0 bytes")
+    times = timed(setup, lambda: turns.bring(next(order)))
+    yield make_row("evict and switch, both have room", times, "s", "", "0 bytes copied")
     turns.close()
-
-
-def _decode(setup: Setup, kind: str, target: str) -> Row:
-    turns = Turns(setup, 1.02 * setup.size(kind))
-    runner = turns.bring(setup.folders[kind]).runner
-    prompts, params = Prompts(), SamplingParams(max_tokens=setup.reply)
-    speeds = []
-    for _ in range(3):
-        marks = [time.perf_counter() for _ in runner.generate(prompts.new(64), params, CancelToken())]
-        speeds.append((len(marks) - 1) / (marks[-1] - marks[0]) if len(marks) > 1 else 0.0)
-    turns.close()
-    note = "eager, without captured graphs; with prompt lookup, which random weights, repeating themselves, favour"
-    return Row(
-        name=f"{kind}: decode", median=median(speeds), p95=min(speeds), unit="tokens/s", target=target, note=note
-    )
 
 
 def _drift(setup: Setup) -> Iterator[Row]:
@@ -282,10 +230,10 @@ def _drift(setup: Setup) -> Iterator[Row]:
     order = itertools.cycle(setup.folders.values())
     for _ in range(4):
         turns.bring(next(order))
-    before, addresses = _used(setup), {path: _addresses(turns.bring(path)) for path in setup.folders.values()}
+    before, addresses = used(setup), {path: _addresses(turns.bring(path)) for path in setup.folders.values()}
     for _ in range(SWAPS):
         turns.bring(next(order))
-    drift = (_used(setup) - before) / (1 << 20)
+    drift = (used(setup) - before) / (1 << 20)
     same = all(_addresses(turns.bring(path)) == known for path, known in addresses.items())
     turns.close()
     yield Row(name=f"memory drift over {SWAPS} swaps", median=drift, p95=drift, unit="MiB", target="≤ 32 MiB")
@@ -296,73 +244,17 @@ def _drift(setup: Setup) -> Iterator[Row]:
 # --- helpers --------------------------------------------------------------------------------
 
 
-def _timed(setup: Setup, work: Callable[[], object]) -> list[float]:
-    """Return the seconds of each round, until the device is done."""
-    work()
-    times = []
-    for _ in range(setup.rounds):
-        setup.synchronize()
-        started = time.perf_counter()
-        work()
-        setup.synchronize()
-        times.append(time.perf_counter() - started)
-    return times
-
-
-def _row(name: str, times: Sequence[float], unit: str, target: str = "", note: str = "") -> Row:
-    print(f"  {name}: {median(times):.4f} {unit}", flush=True)
-    return Row(name=name, median=median(times), p95=percentile(times, 95), unit=unit, target=target, note=note)
-
-
-def _copier(device: torch.device) -> Copier:
-    return StreamCopier(device) if device.type == "cuda" else HostCopier()
-
-
-def _from_pretrained(folder: Path, device: torch.device) -> PreTrainedModel:
-    where = {"": str(device)} if device.type != "cpu" else None
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16, device_map=where, attn_implementation="sdpa"
-    )
-    result: PreTrainedModel = model.eval()
-    return result
-
-
-def _logits(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
-    with torch.inference_mode():
-        logits: torch.Tensor = model(ids).logits.cpu()
-    return logits
-
-
 def _addresses(loaded: LoadedModel) -> list[int]:
     return [parameter.data_ptr() for parameter in loaded.skeleton.model.parameters()]
-
-
-def _free(setup: Setup) -> None:
-    gc.collect()
-    if setup.is_cuda:
-        torch.cuda.empty_cache()
-
-
-def _used(setup: Setup) -> int:
-    """Return the bytes of device memory in use, by whomever."""
-    if not setup.is_cuda:
-        import psutil  # noqa: PLC0415 - comes with accelerate; not needed on a GPU
-
-        return int(psutil.Process().memory_info().rss)
-    setup.synchronize()
-    free, total = torch.cuda.mem_get_info(setup.device)
-    return int(total - free)
-
-
-def _nothing(*_: object) -> None:
-    """Take no notice of progress."""
 
 
 def _setup(folder: Path, device: torch.device, *, tiny: bool, rounds: int) -> Setup:
     folders = make_models(folder, "tiny" if tiny else "full", device=str(device))
     twins = {kind: _twin(path) for kind, path in folders.items()}
     prompt, reply = (128, 16) if tiny else (1024, 128)
-    return Setup(device, folders, twins, rounds, prompt, reply)
+    # Within the first room for keys; over its end; and past the sliding window of Phi-3.
+    lengths = (64, 500) if tiny else (64, 500, 2200)
+    return Setup(device, folders, twins, rounds, prompt, reply, lengths)
 
 
 def _twin(folder: Path) -> Path:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin
 
 from core.cancellation import CancelToken
 
@@ -35,8 +36,18 @@ class CausalModel(Protocol):
         ...
 
     @property
+    def remark(self) -> str:
+        """What people should know about how it runs; empty if nothing."""
+        ...
+
+    @property
     def length(self) -> int:
         """Tokens read so far."""
+        ...
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that keys and values take."""
         ...
 
     def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
@@ -72,6 +83,12 @@ class CausalModel(Protocol):
         ...
 
 
+def count_bytes(cache: Cache) -> int:
+    """Return the bytes that the keys and values of all layers take."""
+    layers = [layer for layer in cache.layers if isinstance(layer, CacheLayerMixin)]
+    return sum(part.nbytes for layer in layers for part in (layer.keys, layer.values) if part is not None)
+
+
 class TransformersModel:
     """A model of transformers.
 
@@ -83,8 +100,10 @@ class TransformersModel:
     step_width = 8
     """The time of a step goes into reading weights, or on a GPU into starting kernels, for 8 tokens as for one."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, remark: str = "") -> None:
         self._model = model
+        self.remark = remark
+        """What people should know about how it runs; empty if nothing."""
         self._cache = DynamicCache()
 
     @property
@@ -101,6 +120,11 @@ class TransformersModel:
     def length(self) -> int:
         """Tokens read so far."""
         return int(self._cache.get_seq_length())
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that keys and values take."""
+        return count_bytes(self._cache)
 
     def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
         """Read a piece of a prompt; see `CausalModel.prefill`."""

@@ -27,6 +27,10 @@ class Copier(Protocol):
         """Let the next forward pass of a module wait for all that was given so far."""
         ...
 
+    def join(self) -> None:
+        """Let all that computes from now on wait for all that was given so far."""
+        ...
+
     def wait(self) -> None:
         """Return when all that was given has arrived."""
         ...
@@ -45,6 +49,9 @@ class HostCopier:
     def gate(self, module: nn.Module) -> None:
         """Do nothing."""
 
+    def join(self) -> None:
+        """Do nothing."""
+
     def wait(self) -> None:
         """Do nothing."""
 
@@ -57,6 +64,7 @@ class StreamCopier:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._gates: dict[nn.Module, RemovableHandle] = {}
         self._ring = _Ring()
+        self._joined = True
 
     def begin(self) -> None:
         """Let the stream wait for what computes now."""
@@ -64,6 +72,7 @@ class StreamCopier:
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
         """Copy one chunk; at once if the host's memory is pinned, or else when a buffer is free."""
+        self._joined = False
         readable = source.is_pinned() and source.dtype == target.dtype
         with torch.cuda.stream(self._stream):
             if readable:
@@ -83,6 +92,12 @@ class StreamCopier:
             self._gates.pop(module).remove()
 
         self._gates[module] = module.register_forward_pre_hook(wait)
+
+    def join(self) -> None:
+        """Let the stream that computes wait, unless it has done so since the last copy."""
+        if not self._joined:
+            torch.cuda.current_stream(self._device).wait_stream(self._stream)
+            self._joined = True
 
     def wait(self) -> None:
         """Return when all has arrived."""

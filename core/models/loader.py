@@ -6,6 +6,7 @@ Imports torch: only the model thread does so.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,13 +19,15 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from core.cancellation import CancelToken
 from core.errors import OutOfMemory
-from core.models.causal_model import TransformersModel
+from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import StreamCopier
 from core.models.master import PinnedMasters
 from core.models.packed.models import PackedModels
 from core.models.placement import DeviceMemory, Placement
+from core.models.recording import GraphRecorder
 from core.models.runner import Runner, list_tokens
 from core.models.skeleton import Skeleton
+from core.models.static_model import StaticModel
 from core.models.swap import ArenaMemory, OnFraction, SeparateMemory, WeightMemory
 from core.models.weights import Stamp, damaged, stamp
 from core.settings import Device, Precision
@@ -37,7 +40,9 @@ _DTYPES = {
 OnProgress = Callable[[str, float], None]
 """Called with what is being done and how far the load has got, 0 to 1."""
 OpenMemory = Callable[[Device], WeightMemory]
+OpenModel = Callable[[Skeleton, Device], CausalModel]
 _MODEL_START, _WEIGHTS_START = 0.1, 0.3
+_log = logging.getLogger(__name__)
 _STEP = 0.05
 
 
@@ -50,6 +55,11 @@ class LoadedModel:
     runner: Runner
     bytes: int
     evict: Callable[[], None]
+
+    @property
+    def remark(self) -> str:
+        """What people should know about how it runs now; empty if nothing."""
+        return self.runner.model.remark
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,13 @@ class _Kept:
 class TorchBackend:
     """Loads transformers models with torch; implements `core.models.worker.Backend`."""
 
-    def __init__(self, *, capacity: int | None = None, open_memory: OpenMemory | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        capacity: int | None = None,
+        open_memory: OpenMemory | None = None,
+        open_model: OpenModel | None = None,
+    ) -> None:
         """Leave one core to the editor.
 
         With a thread on every core, each step waits for whichever thread lost its core to another
@@ -73,11 +89,13 @@ class TorchBackend:
         Args:
             capacity: Bytes that weights may take on a device, if not all that is free.
             open_memory: Makes the memory of a device, if not the one made for it.
+            open_model: Makes what computes with a skeleton, if not what is best for the device.
         """
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         torch.set_num_threads(max(1, _count_cores() - 1))
         self._capacity = capacity
         self._open_memory = open_memory or _open_memory
+        self._open_model = open_model or _open_model
         self._memories: dict[Device, WeightMemory] = {}
         self._packed = PackedModels(_load_tokenizer)
         self._kept: dict[tuple[Path, Device, Precision], _Kept] = {}
@@ -103,8 +121,7 @@ class TorchBackend:
         memory = self._memory(placement.device)
         skeleton = kept.skeleton
         on_progress("reading the weights", _WEIGHTS_START)
-        if self._free(placement.device) < placement.headroom + max(0, skeleton.bytes - memory.reusable):
-            self._forget_idle()
+        self._make_room(kept, placement, memory)
         try:
             memory.load(skeleton, self._growth(placement, memory), token, _in_steps(on_progress))
         except torch.OutOfMemoryError as error:
@@ -143,7 +160,8 @@ class TorchBackend:
             on_progress("building the model", _MODEL_START)
             skeleton = Skeleton(name, folder, _DTYPES[placement.precision])
             token.raise_if_cancelled()
-            runner = Runner(name, TransformersModel(skeleton.model), tokenizer, _end_tokens(skeleton.model))
+            model = self._open_model(skeleton, placement.device)
+            runner = Runner(name, model, tokenizer, _end_tokens(skeleton.model))
             self._kept[key] = _Kept(skeleton, runner, files)
         return self._kept[key]
 
@@ -158,10 +176,21 @@ class TorchBackend:
     def _free(self, device: Device) -> int:
         return next(one.free for one in _measure() if one.device is device)
 
-    def _forget_idle(self) -> None:
+    def _make_room(self, kept: _Kept, placement: Placement, memory: WeightMemory) -> None:
+        """Forget what evicted models have read if there is no room for it; what this one has read comes last.
+
+        What it has kept is part of the room that it needs.
+        """
+        needed = placement.headroom + max(0, kept.skeleton.bytes - memory.reusable) - kept.runner.model.bytes_kept
+        if self._free(placement.device) < needed:
+            self._forget_idle(but=kept)
+        if self._free(placement.device) < needed:
+            kept.runner.release()
+
+    def _forget_idle(self, but: _Kept | None = None) -> None:
         """Forget what evicted models have read, which is otherwise kept for their next request."""
         for kept in self._kept.values():
-            if not kept.skeleton.is_present():
+            if kept is not but and not kept.skeleton.is_present():
                 kept.runner.release()
 
     def _growth(self, placement: Placement, memory: WeightMemory) -> int:
@@ -175,6 +204,18 @@ def _open_memory(device: Device) -> WeightMemory:
     if device is Device.CUDA:
         return ArenaMemory(where, StreamCopier(where), PinnedMasters())
     return SeparateMemory(where)
+
+
+def _open_model(skeleton: Skeleton, device: Device) -> CausalModel:
+    """Record steps where starting kernels takes longer than they do."""
+    if device is not Device.CUDA:
+        return TransformersModel(skeleton.model)
+    try:
+        return StaticModel(skeleton.model, skeleton, GraphRecorder(torch.device(device.value)))
+    except Exception as error:  # noqa: BLE001 - whatever cannot be recorded can still be run
+        remark = f"replies are computed step by step: {_first_line(error)}"
+        _log.warning("%s: %s", skeleton.name, remark)
+        return TransformersModel(skeleton.model, remark)
 
 
 def _in_steps(on_progress: OnProgress) -> OnFraction:

@@ -16,6 +16,8 @@ from core.settings import Device, Precision
 BYTES_PER_PARAMETER = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2, Precision.FLOAT16: 2}
 RESERVE = 600 << 20
 """Bytes kept free for activations and the device's own use."""
+RECORDED_STEPS = 128 << 20
+"""Bytes that recorded steps take on a GPU: their own memory, and what the driver keeps of them."""
 WORKING_CONTEXT = 4096
 """Tokens of keys and values that a model must have room for to be useful."""
 _GIB = 1 << 30
@@ -104,12 +106,14 @@ class Need:
     """Keys and values of a working context, activations, and the device's own use."""
 
     @classmethod
-    def of(cls, footprint: Footprint, precision: Precision) -> Need:
-        """Return what a model takes in a precision."""
+    def of(cls, footprint: Footprint, precision: Precision, device: Device) -> Need:
+        """Return what a model takes in a precision on a device."""
         packed = footprint.packed if precision is Precision.INT4 else None
         width = BYTES_PER_PARAMETER[Precision.FLOAT32 if packed else precision]
         context = footprint.kv_per_token * min(footprint.context_length, WORKING_CONTEXT) * width
-        return cls(weights=packed.bytes if packed else footprint.parameters * width, headroom=RESERVE + context)
+        recorded = RECORDED_STEPS if device is Device.CUDA else 0
+        weights = packed.bytes if packed else footprint.parameters * width
+        return cls(weights=weights, headroom=RESERVE + recorded + context)
 
     @property
     def room(self) -> int:
@@ -165,7 +169,7 @@ def _options(
         others = {key: size for key, (where, size) in resident.items() if where is place.device}
         for chosen in _precisions(place, precision, footprint):  # 4
             speedup = footprint.packed.speedup if footprint.packed and chosen is Precision.INT4 else None
-            need = Need.of(footprint, chosen)
+            need = Need.of(footprint, chosen, place.device)
             yield _Option(place=place, precision=chosen, need=need, others=others, speedup=speedup)
 
 

@@ -61,6 +61,10 @@ class Skeleton:
         self._buffers = {_owner(self.model, name): buffer for name, buffer in self.model.named_buffers()}
         self.is_present: Callable[[], bool] = _never
         """Asked before each forward pass; whoever owns the memory sets it."""
+        self.join: Callable[[], None] = _go_on
+        """Lets what computes next wait for weights that are on their way; whoever owns the memory sets it."""
+        self.moves = 0
+        """Raised whenever weights and buffers get another address: whatever knows the old one must forget it."""
         self.model.config.dtype = dtype
         self.model.register_forward_pre_hook(self._check)
         self.unbind()
@@ -95,14 +99,29 @@ class Skeleton:
         self._put([nn.Parameter(tensor, requires_grad=False) for tensor in tensors])
         for (module, name), buffer in self._buffers.items():
             setattr(module, name, buffer.to(device))
-        self.is_present = _never
+        self._moved()
 
     def unbind(self) -> None:
         """Let go of the weights' memory."""
         self._put(self._nothing)
         for (module, name), buffer in self._buffers.items():
             setattr(module, name, buffer)
-        self.is_present = _never
+        self._moved()
+
+    def require(self) -> None:
+        """Let what computes next wait until all weights have arrived.
+
+        Modules do so by themselves when they run; a recorded step does not run them.
+
+        Raises:
+            RuntimeError: They are not in memory.
+        """
+        self._check()
+        self.join()
+
+    def _moved(self) -> None:
+        self.is_present, self.join = _never, _go_on
+        self.moves += 1
 
     def _put(self, parameters: Sequence[nn.Parameter]) -> None:
         for places, parameter in zip(self._places, parameters, strict=True):
@@ -121,6 +140,10 @@ class Skeleton:
 
 def _never() -> bool:
     return False
+
+
+def _go_on() -> None:
+    """Wait for nothing."""
 
 
 def _named(model: PreTrainedModel) -> list[tuple[tuple[str, ...], nn.Parameter]]:

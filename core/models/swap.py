@@ -147,6 +147,7 @@ class ArenaMemory:
             raise
         tenant, generation = place.tenant, place.tenant.generation
         skeleton.is_present = lambda: tenant.in_use and tenant.generation == generation
+        skeleton.join = self._copier.join
 
     def evict(self, skeleton: Skeleton) -> None:
         """Let others overwrite a model's weights."""

@@ -56,6 +56,11 @@ class Loaded(Protocol):
         ...
 
     @property
+    def remark(self) -> str:
+        """What people should know about how it runs now; empty if nothing."""
+        ...
+
+    @property
     def evict(self) -> Callable[[], None]:
         """Lets other models have that memory; moves nothing."""
         ...
@@ -385,7 +390,8 @@ class ModelWorker:
         finally:
             speed = lent.end()
             resident.used = time.monotonic()
-            self._show(key, state=ModelState.READY, **({"tokens_per_second": speed} if speed else {}))
+            changes = {"tokens_per_second": speed} if speed else {}
+            self._show(key, state=ModelState.READY, detail=_explain(resident.loaded, resident.placement), **changes)
 
     def _ensure_ready(self, entry: _Entry, token: CancelToken) -> _Resident:
         """Return the job's model, loaded."""
@@ -439,7 +445,7 @@ class ModelWorker:
             bytes=loaded.bytes,
             device=placement.device.value,
             dtype=placement.precision.value,
-            detail=placement.reason,
+            detail=_explain(loaded, placement),
             progress=None,
         )
         self._measure()
@@ -566,6 +572,11 @@ def _describe(role: Role, key: ModelKey, view: _View) -> ModelInfo:
         progress=view.progress,
         tokens_per_second=view.tokens_per_second,
     )
+
+
+def _explain(loaded: Loaded, placement: Placement) -> str:
+    """Say why a model is where it is, and how it runs."""
+    return "; ".join(filter(None, [placement.reason, loaded.remark]))
 
 
 def _fail(future: Future[Any], error: AssistantError) -> None:

@@ -21,6 +21,7 @@ class _Loaded:
     runner: FakeRunner
     evict: Callable[[], None] = lambda: None
     bytes: int = 8
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ class PackedModel:
     step_width = 8
     """The 4-bit kernel unpacks weights once for 4 tokens: they take 1.4 times as long as one, 8 take 2.3 times."""
     device = torch.device("cpu")
+    remark = ""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
@@ -32,6 +33,11 @@ class PackedModel:
     def length(self) -> int:
         """Tokens read so far."""
         return self._cache.length
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that keys and values take."""
+        return sum(layer.nbytes for layer in self._cache.layers)
 
     def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
         """Read a piece of a prompt; see `CausalModel.prefill`."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from fakes.tape import TapeRecorder
 from tiny_models import byte_level_tokenizer, tiny_llama, tiny_phi3, tiny_qwen2
 from transformers import PreTrainedModel
 
@@ -21,6 +22,7 @@ from core.models.packed.model import PackedModel
 from core.models.packed.sources import SafetensorsSource
 from core.models.packed.store import open_decoder, pack
 from core.models.runner import Runner
+from core.models.static_model import StaticModel
 
 pytestmark = pytest.mark.e2e
 
@@ -31,6 +33,15 @@ ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
 }
 NEAR = 0.05
 """Share of the logits' spread by which bfloat16 may turn two likely tokens around."""
+
+
+class Still:
+    """Weights that stay."""
+
+    moves = 0
+
+    def require(self) -> None:
+        """They are there."""
 
 
 class Counting:
@@ -60,16 +71,20 @@ def packed_model(model: PreTrainedModel, folder: Path) -> PackedModel:
     return PackedModel(open_decoder(folder / "packed", source, config, CancelToken()))
 
 
-@pytest.fixture(params=[f"{kind} {name}" for kind in ("transformers", "packed") for name in ARCHITECTURES])
+@pytest.fixture(params=[f"{kind} {name}" for kind in ("transformers", "static", "packed") for name in ARCHITECTURES])
 def open_runner(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Runner]:
     """Opens runners for the same weights, each with a memory of its own."""
     kind, name = request.param.split()
     model = ARCHITECTURES[name]().eval()
     packed = packed_model(model, tmp_path) if kind == "packed" else None
+    computed: dict[str, Callable[[], CausalModel]] = {
+        "transformers": lambda: TransformersModel(model),
+        "static": lambda: StaticModel(model, Still(), TapeRecorder()),
+        "packed": lambda: PackedModel(packed._decoder),
+    }
 
     def open_one() -> Runner:
-        computed = PackedModel(packed._decoder) if packed else TransformersModel(model)
-        return Runner(name, Counting(computed), byte_level_tokenizer(), [])
+        return Runner(name, Counting(computed[kind]()), byte_level_tokenizer(), [])
 
     return open_one
 

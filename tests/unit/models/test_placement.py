@@ -37,7 +37,7 @@ def test_models_take_turns_when_they_do_not() -> None:
     placed = plan("phi", PHI, [gpu(7.2, 10.0), cpu(32)], {"coder": (Device.CUDA, 3 * GIB)})
     assert placed.device is Device.CUDA
     assert placed.evict == ("coder",)
-    assert "takes turns with another model: 2.0 GiB are missing to keep both" in placed.reason
+    assert "takes turns with another model: 2.1 GiB are missing to keep both" in placed.reason
 
 
 def test_only_as_many_leave_as_needed() -> None:
@@ -55,7 +55,7 @@ def test_models_on_other_devices_stay() -> None:
 def test_next_device_when_the_first_is_too_small() -> None:
     placed = plan("phi", PHI, [gpu(4.0, 6.0), cpu(32)], {})
     assert placed.device is Device.CPU
-    assert "it needs 9.2 GiB on GPU in bfloat16, which has 4.0 GiB of 6.0 GiB for models" in placed.reason
+    assert "it needs 9.3 GiB on GPU in bfloat16, which has 4.0 GiB of 6.0 GiB for models" in placed.reason
 
 
 def test_smaller_precision_when_the_best_one_does_not_fit() -> None:
@@ -98,7 +98,7 @@ def test_precision_that_is_not_there_is_named() -> None:
 
 def test_model_that_fits_nowhere_says_what_it_needs_and_what_there_is() -> None:
     with pytest.raises(
-        OutOfMemory, match=r"phi does not fit.*it needs 9\.2 GiB on GPU in bfloat16, which has 4\.0 GiB"
+        OutOfMemory, match=r"phi does not fit.*it needs 9\.3 GiB on GPU in bfloat16, which has 4\.0 GiB"
     ) as error:
         plan("phi", PHI, [gpu(4.0, 6.0), cpu(3.0)], {})
     assert "on CPU in bfloat16, which has 3.0 GiB" in error.value.message

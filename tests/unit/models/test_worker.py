@@ -84,6 +84,7 @@ class _Loaded:
     """Weakly referable, so that a test sees whether an unloaded model is really gone."""
 
     bytes = GIB
+    remark = ""
 
     def __init__(self, runner: FakeRunner, evict: Callable[[], None]) -> None:
         self.runner = runner
@@ -241,6 +242,17 @@ def test_snapshot_tells_where_the_model_is_and_why(bench: Bench) -> None:
     memory = bench.worker.snapshot().memory
     assert memory.process > 0
     assert memory.device_total == 100 * GIB
+
+
+def test_snapshot_tells_what_came_to_light_while_the_model_ran(bench: Bench) -> None:
+    def run(*_: object) -> None:
+        [loaded] = bench.backend.alive
+        loaded.remark = "steps cannot be recorded"
+
+    bench.do(run=run)
+    detail = str(bench.worker.snapshot().models[0].detail)
+    assert detail.startswith("on GPU in bfloat16")
+    assert detail.endswith("; steps cannot be recorded")
 
 
 def test_speed_of_the_last_reply_is_shown(bench: Bench) -> None:
@@ -422,7 +434,7 @@ def test_out_of_memory_twice_is_an_error(bench: Bench) -> None:
 
 def test_model_that_can_never_fit_says_so(open_bench: Callable[..., Bench]) -> None:
     bench = open_bench(ScriptedBackend(free=GIB // 2))
-    with pytest.raises(OutOfMemory, match=r"does not fit in memory: it needs 0\.6 GiB on GPU"):
+    with pytest.raises(OutOfMemory, match=r"does not fit in memory: it needs 0\.7 GiB on GPU"):
         bench.do()
 
 
