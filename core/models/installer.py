@@ -146,8 +146,9 @@ class Installer:
         That is no part of what is installed: a model that cannot be packed runs as it is, only slower.
         """
         folder = self._registry.folder(item)
-        if _is_language_model(folder) and read_facts(folder) is None:
-            report = _Reporter(on_phase, PhaseName.CONVERTING, f"Packing {item.name} for this processor")
+        facts = read_facts(folder)
+        if _is_language_model(folder) and (facts is None or not facts.current):
+            report = _Reporter(on_phase, PhaseName.CONVERTING, f"Packing {item.name} for the processor")
             try:
                 run_module("core.models.packed.prepare", [str(folder)], report, token, {"HF_HUB_OFFLINE": "1"})
             except Cancelled:

@@ -8,8 +8,7 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from core.models.packed.linear import ROWS
-from core.models.packed.quantize import GROUP
+from core.models.packed.kernel import GROUP, ROWS
 
 ARCHITECTURES = frozenset({"llama", "mistral", "phi3", "qwen2"})
 """Model types of transformers that differ only in what `DecoderConfig` says."""

@@ -73,7 +73,7 @@ class KeyValueCache:
 
 
 class Norm:
-    """Root mean square normalization (Zhang and Sennrich 2019, arXiv 1910.07467) of float32 to bfloat16.
+    """Root mean square normalization (Zhang and Sennrich 2019, arXiv 1910.07467) in float32.
 
     With the norm's length taken by one kernel, this costs two thirds of `torch.rms_norm` for one token.
     """
@@ -86,11 +86,9 @@ class Norm:
     def __call__(self, stream: torch.Tensor) -> torch.Tensor:
         """Map (tokens, size) to the same shape."""
         length = torch.linalg.vector_norm(stream, dim=-1, keepdim=True)
-        return (stream / torch.hypot(length, self._least)).mul_(self._weight).bfloat16()
+        return (stream / torch.hypot(length, self._least)).mul_(self._weight)
 
 
-Multiply = Callable[[Linear, torch.Tensor], torch.Tensor]
-"""How a layer's weights are multiplied by: as for few or as for many tokens."""
 Cut = Callable[[int, int, int | None, int], "list[_Block]"]
 """How tokens attend, from their first position, the end, the sliding window, and the queries that share a key."""
 
@@ -133,7 +131,6 @@ class _Span:
     """Complex numbers, shape (tokens, 1, half of a head)."""
     blocks: dict[int | None, list[_Block]]
     """By sliding window."""
-    multiply: Multiply
 
 
 class Decoder:
@@ -180,7 +177,7 @@ class Decoder:
         Returns:
             Logits after the last token, in float32; shape (vocabulary,).
         """
-        stream = self._run(tokens, cache, cancel, _multiply_many, _attend_in_blocks)
+        stream = self._run(tokens, cache, cancel, _attend_in_blocks)
         return self._head(self._norm(stream[-1:]))[0]
 
     def decode(self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken) -> torch.Tensor:
@@ -195,28 +192,26 @@ class Decoder:
             Logits after each token, in float32; shape (tokens, vocabulary).
         """
         cut = _attend_alone if self.config.group == 1 else _attend_in_blocks
-        return self._head(self._norm(self._run(tokens, cache, cancel, _multiply_few, cut)))
+        return self._head(self._norm(self._run(tokens, cache, cancel, cut)))
 
-    def _run(
-        self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken, multiply: Multiply, cut: Cut
-    ) -> torch.Tensor:
+    def _run(self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken, cut: Cut) -> torch.Tensor:
         """Return what comes out of the last layer; shape (tokens, hidden)."""
-        span = self._span(len(tokens), cache, multiply, cut)
+        span = self._span(len(tokens), cache, cut)
         stream = self._embedding[torch.tensor(tokens)].float()
         for layer, kv, window in zip(self._layers, cache.layers, self.config.windows, strict=True):
             cancel.raise_if_cancelled()
             self._attend(layer, stream, kv, span, span.blocks[window])
-            self._feed_forward(layer, stream, span)
+            self._feed_forward(layer, stream)
         cache.length = span.end
         return stream
 
-    def _span(self, count: int, cache: KeyValueCache, multiply: Multiply, cut: Cut) -> _Span:
+    def _span(self, count: int, cache: KeyValueCache, cut: Cut) -> _Span:
         start, end = cache.length, cache.length + count
         cache.reserve(end)
         if end > len(self._rotations):
             self._rotations = _rotations(self.config.frequencies, -(-end // _GROWTH) * _GROWTH)
         blocks = {window: cut(start, end, window, self.config.group) for window in set(self.config.windows)}
-        return _Span(start, end, self._rotations[start:end], blocks, multiply)
+        return _Span(start, end, self._rotations[start:end], blocks)
 
     def _attend(
         self, layer: DecoderLayer, stream: torch.Tensor, kv: torch.Tensor, span: _Span, blocks: Sequence[_Block]
@@ -224,8 +219,9 @@ class Decoder:
         shape = self.config
         count = span.end - span.start
         size, heads = shape.head_size, shape.heads
-        mixed = span.multiply(layer.queries_keys_values, layer.attention_norm(stream))
-        qkv = mixed.float() if layer.attention_bias is None else mixed + layer.attention_bias
+        qkv = layer.queries_keys_values(layer.attention_norm(stream))
+        if layer.attention_bias is not None:
+            qkv += layer.attention_bias
         turned = qkv[:, : (heads + shape.kv_heads) * size].view(count, heads + shape.kv_heads, size // 2, 2)
         torch.view_as_complex(turned).mul_(span.rotations)
         new = qkv[:, heads * size :].view(count, 2, shape.kv_heads, size)
@@ -235,20 +231,12 @@ class Decoder:
             _attention(queries.narrow(0, *block.tokens), kv.narrow(2, *block.keys), block.mask) for block in blocks
         ]
         seen = parts[0] if len(parts) == 1 else torch.cat(parts)
-        stream += span.multiply(layer.attention_output, seen.bfloat16())
+        stream += layer.attention_output(seen)
 
-    def _feed_forward(self, layer: DecoderLayer, stream: torch.Tensor, span: _Span) -> None:
-        both = span.multiply(layer.gate_up, layer.feed_forward_norm(stream))
+    def _feed_forward(self, layer: DecoderLayer, stream: torch.Tensor) -> None:
+        both = layer.gate_up(layer.feed_forward_norm(stream))
         size = self.config.feed_forward
-        stream += span.multiply(layer.down, functional.silu(both[:, :size]).mul_(both[:, size : 2 * size]))
-
-
-def _multiply_few(layer: Linear, inputs: torch.Tensor) -> torch.Tensor:
-    return layer.multiply_few(inputs)
-
-
-def _multiply_many(layer: Linear, inputs: torch.Tensor) -> torch.Tensor:
-    return layer.multiply_many(inputs)
+        stream += layer.down(functional.silu(both[:, :size]).mul_(both[:, size : 2 * size]))
 
 
 def _attention(queries: torch.Tensor, kv: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

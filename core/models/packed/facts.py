@@ -1,4 +1,4 @@
-"""What was packed beside a model, and for which processor.
+"""What was packed beside a model.
 
 Packed weights are derived: they are no part of what was installed, can be made again from it, and
 count only if this file says that they are complete.
@@ -19,7 +19,7 @@ FOLDER = "packed"
 """Where packed weights are, below the model's folder."""
 FACTS = "packed.json"
 """Written last."""
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +27,15 @@ class PackFacts:
     """What there is."""
 
     format: int
-    row_order: list[int]
-    """How the processor's kernel wants the rows of a block; see `core.models.packed.linear.row_order`."""
     speedup: float
     """How many times as fast as bfloat16 a product with one token was when this was made."""
     files: dict[str, int]
     """Bytes by name."""
+
+    @property
+    def current(self) -> bool:
+        """Whether this version can use it; what another one has packed is there, but must be packed again."""
+        return self.format == FORMAT
 
     @property
     def bytes(self) -> int:
@@ -48,11 +51,11 @@ def read_facts(model: Path) -> PackFacts | None:
         complete = all((folder / name).stat().st_size == size for name, size in facts.files.items())
     except (OSError, ValueError, InvalidParams):
         return None
-    return facts if complete and facts.format == FORMAT else None
+    return facts if complete else None
 
 
-def write_facts(folder: Path, row_order: list[int], speedup: float) -> None:
+def write_facts(folder: Path, speedup: float) -> None:
     """Declare everything in a folder complete."""
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != FACTS}
-    facts = PackFacts(format=FORMAT, row_order=row_order, speedup=round(speedup, 2), files=files)
+    facts = PackFacts(format=FORMAT, speedup=round(speedup, 2), files=files)
     (folder / FACTS).write_text(json.dumps(codec.encode(facts)) + "\n", "utf-8")

@@ -8,7 +8,8 @@ import gguf
 import numpy as np
 import torch
 
-from core.models.packed.quantize import CENTRE, GROUP, Int4Matrix, Matrix, quantize_int4, quantize_int8
+from core.models.packed.kernel import GROUP
+from core.models.packed.quantize import Matrix, quantize
 
 _Q4_0, _Q4_1, _Q4_K = (gguf.GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q4_K"))
 _COARSE_BITS = 7
@@ -51,13 +52,12 @@ class GgufSource:
         parts = _split_blocks(tensor)
         if parts is not None:
             codes, scales, lows = (np.ascontiguousarray(part) for part in parts)
-            scale = torch.from_numpy(scales).view(-1, columns // GROUP)
-            zero = torch.from_numpy(lows).view(-1, columns // GROUP) + CENTRE * scale
-            return Int4Matrix(torch.from_numpy(codes).view(-1, columns), scale, zero)
+            scale, low = (torch.from_numpy(part).view(-1, columns // GROUP) for part in (scales, lows))
+            return Matrix(4, torch.from_numpy(codes).view(-1, columns), scale, low)
         weights = self.exact(name)
         block, size = gguf.GGML_QUANT_SIZES[tensor.tensor_type]
         floating = tensor.tensor_type.name in {"F32", "F16", "BF16"}
-        return quantize_int4(weights) if floating or 8 * size / block <= _COARSE_BITS else quantize_int8(weights)
+        return quantize(weights, 4 if floating or 8 * size / block <= _COARSE_BITS else 8)
 
     def exact(self, name: str) -> torch.Tensor:
         """Return a tensor in float32."""
@@ -83,7 +83,7 @@ def _split_blocks(tensor: gguf.ReaderTensor) -> tuple[np.ndarray, np.ndarray, np
     data = tensor.data.reshape(-1, gguf.GGML_QUANT_SIZES[tensor.tensor_type][1])
     if tensor.tensor_type == _Q4_0:
         scales = _halves(data[:, :2])
-        return _nibbles(data[:, 2:]), scales, -CENTRE * scales
+        return _nibbles(data[:, 2:]), scales, -8 * scales
     if tensor.tensor_type == _Q4_1:
         return _nibbles(data[:, 4:]), _halves(data[:, :2]), _halves(data[:, 2:4])
     if tensor.tensor_type == _Q4_K:

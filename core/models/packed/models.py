@@ -14,7 +14,7 @@ from core.errors import ModelDamaged
 from core.models.packed.config import DecoderConfig
 from core.models.packed.facts import FOLDER, PackFacts, read_facts
 from core.models.packed.model import PackedModel
-from core.models.packed.prepare import fits, prepare
+from core.models.packed.prepare import prepare
 from core.models.packed.sources import SafetensorsSource
 from core.models.packed.store import open_decoder
 from core.models.runner import Runner, list_tokens
@@ -45,7 +45,7 @@ class PackedModels:
         self._open: dict[Path, OpenModel] = {}
 
     def load(self, name: str, folder: Path, token: CancelToken, on_progress: OnProgress) -> OpenModel:
-        """Open a packed model, packing it anew if that was done for another kind of processor.
+        """Open a packed model, packing it anew if that was done by another version.
 
         Raises:
             ModelDamaged: Files are missing or unreadable.
@@ -68,7 +68,7 @@ class PackedModels:
         self, name: str, folder: Path, facts: PackFacts | None, token: CancelToken, on_progress: OnProgress
     ) -> OpenModel:
         self._open.pop(folder, None)
-        if facts is None or not fits(facts):
+        if facts is None or not facts.current:
             facts = _pack(name, folder, token, on_progress)
         on_progress("reading the tokenizer", _OPENING)
         tokenizer = self._read_tokenizer(folder)
@@ -80,10 +80,10 @@ class PackedModels:
 
 
 def _pack(name: str, folder: Path, token: CancelToken, on_progress: OnProgress) -> PackFacts:
-    doing = "packing its weights for this processor, once"
+    doing = "packing its weights, once"
     problem = prepare(folder, lambda done: on_progress(doing, _OPENING * done), token)
     facts = read_facts(folder)
-    if facts is None:
+    if facts is None or not facts.current:
         raise ModelDamaged(
             f"The model {name} cannot be packed: {problem or 'its files cannot be read'}. Choose another precision "
             "with the setting precision, for example 'bfloat16'.",

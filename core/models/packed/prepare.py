@@ -17,9 +17,9 @@ from core.errors import AssistantError
 from core.models.child import fail, report_progress
 from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig, why_unsupported
-from core.models.packed.facts import FOLDER, PackFacts, write_facts
-from core.models.packed.linear import open_linear, pack_matrix, row_order
-from core.models.packed.quantize import quantize_int4
+from core.models.packed.facts import FOLDER, write_facts
+from core.models.packed.linear import open_linear, pack_matrix
+from core.models.packed.quantize import quantize
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import OnProgress, pack
 
@@ -46,7 +46,7 @@ def prepare(model: Path, on_progress: OnProgress, token: CancelToken) -> str | N
     try:
         speedup = measure_speedup()
     except (NotImplementedError, RuntimeError) as error:
-        return f"this processor has no 4-bit kernel that can be used: {error}"
+        return f"no packed kernel can be used on this processor: {error}"
     if speedup < _WORTH:
         return f"4-bit weights are {speedup:.1f} times as fast as bfloat16 on this processor"
     gguf = find_gguf(model)
@@ -55,7 +55,7 @@ def prepare(model: Path, on_progress: OnProgress, token: CancelToken) -> str | N
     with torch.inference_mode():
         source = _open_gguf(gguf) if gguf else SafetensorsSource(model)
         pack(source, DecoderConfig.of(config), partial, on_progress, token)
-    write_facts(partial, list(row_order()), speedup)
+    write_facts(partial, speedup)
     shutil.rmtree(model / FOLDER, ignore_errors=True)
     partial.replace(model / FOLDER)
     return None
@@ -67,22 +67,15 @@ def _open_gguf(path: Path) -> WeightSource:
     return GgufSource(path)
 
 
-def fits(facts: PackFacts) -> bool:
-    """Whether what is packed was packed for a processor like this one."""
-    try:
-        return facts.row_order == list(row_order())
-    except (NotImplementedError, RuntimeError):  # no such kernel here
-        return False
-
-
 def measure_speedup() -> float:
     """Return how many times as fast as in bfloat16 one token is multiplied in 4 bits."""
     weights = torch.randn(_PROBE, _PROBE, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
-    packed = open_linear("probe", pack_matrix("probe", quantize_int4(weights)))
+    packed = open_linear("probe", pack_matrix("probe", quantize(weights, 4)))
     inputs = weights[:1]
+    exact = inputs.float()
     with torch.inference_mode():
         plain = _least_seconds(lambda: functional.linear(inputs, weights))
-        return plain / _least_seconds(lambda: packed.multiply_few(inputs))
+        return plain / _least_seconds(lambda: packed(exact))
 
 
 def _least_seconds(compute: Callable[[], object]) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from safetensors import safe_open
 
-from core.models.packed.quantize import Matrix, quantize_int4
+from core.models.packed.quantize import Matrix, quantize
 from core.models.weights import shards
 
 
@@ -49,7 +49,7 @@ class SafetensorsSource:
 
     def matrix(self, name: str) -> Matrix:
         """Return a matrix in 4 bits."""
-        return quantize_int4(self.exact(name))
+        return quantize(self.exact(name), 4)
 
     def exact(self, name: str) -> torch.Tensor:
         """Return a tensor in float32."""

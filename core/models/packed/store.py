@@ -17,7 +17,7 @@ from core.cancellation import CancelToken
 from core.models.packed.config import DecoderConfig
 from core.models.packed.decoder import Decoder, DecoderLayer, Norm
 from core.models.packed.linear import Head, Tensors, open_linear, pack_matrix
-from core.models.packed.quantize import Matrix, quantize_int4, stack
+from core.models.packed.quantize import Matrix, quantize, stack
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.weights import damaged
 
@@ -101,7 +101,7 @@ def _pack_layer(source: WeightSource, config: DecoderConfig, layer: str) -> dict
 def _pack_outer(source: WeightSource) -> dict[str, torch.Tensor]:
     """Pack what comes after the layers."""
     head = source.exact(_HEAD if _HEAD in source else _EMBEDDING)
-    return {"norm": source.exact("model.norm.weight"), **pack_matrix("head", quantize_int4(head))}
+    return {"norm": source.exact("model.norm.weight"), **pack_matrix("head", quantize(head, 4))}
 
 
 def _fuse(source: WeightSource, parts: list[str], whole: str) -> Matrix:

@@ -123,7 +123,7 @@ PACKED = Footprint(
     parameters=134_515_008,
     kv_per_token=2 * 30 * 3 * 64,
     context_length=8192,
-    packed=PackFacts(format=1, row_order=[], speedup=3.94, files={"layer-000.safetensors": 84_217_874}),
+    packed=PackFacts(format=1, speedup=3.94, files={"layer-000.safetensors": 84_217_874}),
 )
 
 

@@ -1,0 +1,157 @@
+"""How a processor multiplies small integers and adds them up, as LLVM's instructions.
+
+Sums of products are whole numbers, so all of these give the same, bit by bit.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+QUAD = 4
+"""Neighbours in a row whose products are added up at once."""
+LARGEST_CODE = 127
+"""Of a weight, so that two products of 8 bits fit into a sum of 16."""
+_PAIR = 2
+_NIBBLE_BITS = 4
+_I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+
+
+class Dot(Protocol):
+    """Adds up the products of weights and inputs, for several rows of a matrix side by side."""
+
+    lanes: int
+    """Rows side by side."""
+    sums: ir.VectorType
+    """What is added to."""
+
+    def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
+        """Add the products of four codes (0 to 127) and four inputs (-127 to 127) of each row; both 8-bit vectors."""
+        ...
+
+    def finish(self, builder: ir.IRBuilder, sums: ir.Value) -> ir.Value:
+        """Return one 32-bit sum for each row, once a group of 32 has been added."""
+        ...
+
+
+MakeDot = Callable[[ir.Module, int], Dot]
+"""Takes the module to declare instructions in, and the bits of a weight."""
+
+
+class Avx2Dot:
+    """Pairs of products in 16 bits; 32 products of 4-bit codes still fit into two of those sums."""
+
+    lanes = 8
+
+    def __init__(self, module: ir.Module, bits: int) -> None:
+        self._narrow = bits == _NIBBLE_BITS
+        pairs, quads = _vector(_I16, _PAIR * self.lanes), _vector(_I32, self.lanes)
+        self._pairs = declare(module, "llvm.x86.avx2.pmadd.ub.sw", pairs, [_vector(_I8, QUAD * self.lanes)] * 2)
+        self._quads = declare(module, "llvm.x86.avx2.pmadd.wd", quads, [pairs] * 2)
+        self._ones = constant(pairs, 1)
+        self.sums = pairs if self._narrow else quads
+
+    def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
+        """See `Dot.add`."""
+        products = builder.call(self._pairs, [codes, inputs])
+        return builder.add(sums, products if self._narrow else builder.call(self._quads, [products, self._ones]))
+
+    def finish(self, builder: ir.IRBuilder, sums: ir.Value) -> ir.Value:
+        """See `Dot.finish`."""
+        return builder.call(self._quads, [sums, self._ones]) if self._narrow else sums
+
+
+class Avx512Dot:
+    """Four products and their sum are one instruction."""
+
+    lanes = 16
+
+    def __init__(self, module: ir.Module, _: int) -> None:
+        self.sums = _vector(_I32, self.lanes)
+        bytes_ = _vector(_I8, QUAD * self.lanes)
+        self._dot = declare(module, "llvm.x86.avx512.vpdpbusd.512", self.sums, [self.sums, bytes_, bytes_])
+
+    def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
+        """See `Dot.add`."""
+        return builder.call(self._dot, [sums, codes, inputs])
+
+    def finish(self, _: ir.IRBuilder, sums: ir.Value) -> ir.Value:
+        """See `Dot.finish`."""
+        return sums
+
+
+class NeonDot:
+    """Four products and their sum are one instruction, which takes signed codes as well."""
+
+    lanes = 4
+
+    def __init__(self, module: ir.Module, _: int) -> None:
+        self.sums = _vector(_I32, self.lanes)
+        bytes_ = _vector(_I8, QUAD * self.lanes)
+        self._dot = declare(module, "llvm.aarch64.neon.sdot.v4i32.v16i8", self.sums, [self.sums, bytes_, bytes_])
+
+    def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
+        """See `Dot.add`."""
+        return builder.call(self._dot, [sums, codes, inputs])
+
+    def finish(self, _: ir.IRBuilder, sums: ir.Value) -> ir.Value:
+        """See `Dot.finish`."""
+        return sums
+
+
+class PlainDot:
+    """What every processor can do."""
+
+    lanes = 4
+
+    def __init__(self, _: ir.Module, __: int) -> None:
+        self.sums = _vector(_I32, self.lanes)
+
+    def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
+        """See `Dot.add`."""
+        wide = _vector(_I16, QUAD * self.lanes)
+        products = builder.mul(builder.zext(codes, wide), builder.sext(inputs, wide))
+        for place in range(QUAD):
+            chosen = ir.Constant(self.sums, [QUAD * lane + place for lane in range(self.lanes)])
+            sums = builder.add(sums, builder.sext(builder.shuffle_vector(products, products, chosen), self.sums))
+        return sums
+
+    def finish(self, _: ir.IRBuilder, sums: ir.Value) -> ir.Value:
+        """See `Dot.finish`."""
+        return sums
+
+
+_NEEDS: Mapping[MakeDot, tuple[str, frozenset[str]]] = {
+    Avx512Dot: ("x86_64", frozenset({"avx512f", "avx512bw", "avx512vnni", "f16c"})),
+    Avx2Dot: ("x86_64", frozenset({"avx2", "fma", "f16c"})),
+    NeonDot: ("aarch64", frozenset({"dotprod"})),
+    PlainDot: ("", frozenset()),
+}
+_SAME_FAMILY = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def usable_dots() -> list[MakeDot]:
+    """Return what this processor can run, the fastest first."""
+    machine = platform.machine().lower()
+    family = _SAME_FAMILY.get(machine, machine)
+    has = {name for name, there in llvm.get_host_cpu_features().items() if there}
+    return [dot for dot, (wanted, needs) in _NEEDS.items() if wanted in {family, ""} and needs <= has]
+
+
+def declare(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
+    """Return a function of this name, declared once."""
+    known = module.globals.get(name)
+    return known if known is not None else ir.Function(module, ir.FunctionType(result, arguments), name)
+
+
+def constant(kind: ir.Type, value: float) -> ir.Constant:
+    """Return a number, or a vector full of it."""
+    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
+
+
+def _vector(kind: ir.Type, count: int) -> ir.VectorType:
+    return ir.VectorType(kind, count)
