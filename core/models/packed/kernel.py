@@ -199,25 +199,28 @@ def _emit_part(module: ir.Module, dot: Dot, bits: int) -> ir.Function:
     with _counting(builder, first, last) as block:
         records = _at(builder, weights, builder.mul(block, groups), record_bytes(bits))
 
-        def multiply(token: ir.Value, count: int) -> None:
+        def multiply(token: ir.Value, count: int, parts: list[int]) -> None:
             firsts = [builder.add(token, constant(_I64, index)) for index in range(count)]
             starts = [builder.mul(one, groups) for one in firsts]
             sums = tile.multiply(
                 records,
                 groups,
+                parts,
                 [_at(builder, codes, start, GROUP) for start in starts],
                 [_at(builder, scales, start, _SCALE_BYTES) for start in starts],
             )
-            for one, parts in zip(firsts, sums, strict=True):
+            for one, found in zip(firsts, sums, strict=True):
                 place = builder.add(builder.mul(one, blocks), block)
                 row = _at(builder, outputs, place, ROWS * _FLOAT_BYTES)
-                for index, values in enumerate(parts):
-                    _store(builder, values, _move(builder, row, index * dot.lanes * _FLOAT_BYTES))
+                for part, values in zip(parts, found, strict=True):
+                    _store(builder, values, _move(builder, row, part * dot.lanes * _FLOAT_BYTES))
 
+        parts = list(range(ROWS // dot.lanes))
         with _counting(builder, constant(_I64, 0), whole, _TILE) as token:
-            multiply(token, _TILE)
+            for part in parts:  # One after the other: the sums of all would not fit into registers.
+                multiply(token, _TILE, [part])
         with _counting(builder, whole, tokens) as token:
-            multiply(token, 1)
+            multiply(token, 1, parts)
     builder.ret_void()
     return function
 
@@ -233,11 +236,15 @@ class _Tile:
         self._fma = declare(module, f"llvm.fma.v{dot.lanes}f32", self._floats, [self._floats] * 3)
 
     def multiply(
-        self, records: ir.Value, groups: ir.Value, codes: list[ir.Value], scales: list[ir.Value]
+        self,
+        records: ir.Value,
+        groups: ir.Value,
+        parts: list[int],
+        codes: list[ir.Value],
+        scales: list[ir.Value],
     ) -> list[list[ir.Value]]:
-        """Return the sums for each token and each part of the block's rows."""
+        """Return the sums for each token and each of some parts of the block's rows."""
         builder = self._builder
-        parts = range(ROWS // self._dot.lanes)
         places = [[self._variable() for _ in parts] for _ in codes]
         for place in (one for token in places for one in token):
             builder.store(constant(self._floats, 0.0), place)
@@ -245,15 +252,14 @@ class _Tile:
             record = _at(builder, records, group, record_bytes(self._bits))
             inputs = [_at(builder, one, group, GROUP) for one in codes]
             factors = [self._factors(_at(builder, one, group, _SCALE_BYTES)) for one in scales]
-            for part in parts:
+            for index, part in enumerate(parts):
                 scale, low = self._scale_and_low(record, part)
-                for whole, (factor, of_sum), token in zip(
-                    self._dots(record, part, inputs), factors, places, strict=True
-                ):
+                dots = self._dots(record, part, inputs)
+                for whole, (factor, of_sum), token in zip(dots, factors, places, strict=True):
                     values = builder.sitofp(whole, self._floats)
-                    sums = builder.load(token[part], typ=self._floats)
+                    sums = builder.load(token[index], typ=self._floats)
                     sums = builder.call(self._fma, [values, builder.fmul(scale, factor), sums])
-                    builder.store(builder.call(self._fma, [low, of_sum, sums]), token[part])
+                    builder.store(builder.call(self._fma, [low, of_sum, sums]), token[index])
         return [[builder.load(place, typ=self._floats) for place in token] for token in places]
 
     def _variable(self) -> ir.Value:
