@@ -8,7 +8,8 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from core.models.packed.kernel import GROUP, ROWS
+from core.models.packed.emit import LANES
+from core.models.packed.products import GROUP, ROWS
 
 ARCHITECTURES = frozenset({"llama", "mistral", "phi3", "qwen2"})
 """Model types of transformers that differ only in what `DecoderConfig` says."""
@@ -71,7 +72,9 @@ def why_unsupported(config: PreTrainedConfig) -> str | None:
         "it adds biases to its outputs": any(getattr(config, name, False) for name in ("attention_bias", "mlp_bias")),
         f"its rotary embedding is of the kind {rope['rope_type']}": rope["rope_type"] not in _ROTATIONS,
         "its rotary embedding turns only a part of each head": rope.get("partial_rotary_factor", 1.0) != 1.0,
-        f"its layers cannot be divided into blocks of {ROWS} rows and groups of {GROUP} weights": not _divides(config),
+        f"its layers cannot be divided into blocks of {ROWS} rows, groups of {GROUP} weights and heads of whole vectors": not _divides(
+            config
+        ),
     }
     return next((reason for reason, applies in problems.items() if applies), None)
 
@@ -80,7 +83,8 @@ def _divides(config: PreTrainedConfig) -> bool:
     queries = config.num_attention_heads * _head_size(config)
     keys_values = 2 * config.num_key_value_heads * _head_size(config)
     rows, columns = (config.hidden_size, queries + keys_values), (queries, config.intermediate_size)
-    return not any(size % ROWS for size in rows) and not any(size % GROUP for size in columns)
+    uneven = [size % ROWS for size in rows] + [size % GROUP for size in columns] + [_head_size(config) % LANES]
+    return not any(uneven)
 
 
 def _head_size(config: PreTrainedConfig) -> int:

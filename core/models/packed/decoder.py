@@ -7,28 +7,22 @@ each step does as little as it can. The residual stream is float32; products are
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
 from core.cancellation import CancelToken
+from core.models.packed.attention import scratch_floats
 from core.models.packed.config import DecoderConfig
+from core.models.packed.emit import LANES
+from core.models.packed.kernel import Kernel
 from core.models.packed.linear import Head, Linear
 
-_BLOCK = 64
-"""Positions that attend together, to the keys up to the end of their block.
-
-The last digits of a product depend on its shape. What a token attends to is cut at multiples of
-this, counted from the start of the text, so that its result does not depend on which tokens are
-read along with it.
-"""
-_ALIKE = 4
-"""Rows of which torch's attention treats each the same, if it gets whole multiples of them."""
 _GROWTH = 256
 """Positions that there is room for at first, and by which the table of rotations grows."""
+_THREAD_SHARE = 1 << 18
+"""Products of attention from which it pays to wake one more thread."""
 
 
 class KeyValueCache:
@@ -69,28 +63,22 @@ class KeyValueCache:
 
         Filled with zeros: what nobody has written is looked at, though it counts for nothing.
         """
-        return torch.zeros(2, self._config.kv_heads, _whole_blocks(capacity), self._config.head_size)
+        return torch.zeros(2, self._config.kv_heads, capacity, self._config.head_size)
 
 
 class Norm:
-    """Root mean square normalization (Zhang and Sennrich 2019, arXiv 1910.07467) in float32.
+    """Root mean square normalization of float32."""
 
-    With the norm's length taken by one kernel, this costs two thirds of `torch.rms_norm` for one token.
-    """
-
-    def __init__(self, weight: torch.Tensor, epsilon: float) -> None:
-        size = weight.shape[0]
-        self._weight = weight * math.sqrt(size)
-        self._least = torch.tensor(math.sqrt(size * epsilon))
+    def __init__(self, weight: torch.Tensor, epsilon: float, kernel: Kernel) -> None:
+        self._weight = torch.cat([weight.float(), torch.tensor([epsilon])])
+        self._norm = kernel.norm
 
     def __call__(self, stream: torch.Tensor) -> torch.Tensor:
         """Map (tokens, size) to the same shape."""
-        length = torch.linalg.vector_norm(stream, dim=-1, keepdim=True)
-        return (stream / torch.hypot(length, self._least)).mul_(self._weight)
-
-
-Cut = Callable[[int, int, int | None, int], "list[_Block]"]
-"""How tokens attend, from their first position, the end, the sliding window, and the queries that share a key."""
+        outputs = torch.empty_like(stream)
+        tokens, size = stream.shape
+        self._norm(stream.data_ptr(), self._weight.data_ptr(), outputs.data_ptr(), tokens, size // LANES)
+        return outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,27 +98,20 @@ class DecoderLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """Tokens of a span that attend together, and to what."""
-
-    tokens: tuple[int, int]
-    """Where they start in the span, and how many there are."""
-    keys: tuple[int, int]
-    """Where they start in the cache, and how many there are."""
-    mask: torch.Tensor | None
-    """What is added to the scores; shape (queries of a key's head, keys). None if all keys are seen."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Span:
     """The tokens of one forward pass."""
 
     start: int
     end: int
     rotations: torch.Tensor
-    """Complex numbers, shape (tokens, 1, half of a head)."""
-    blocks: dict[int | None, list[_Block]]
-    """By sliding window."""
+    """Cosine and sine of each pair, shape (tokens, size of a head)."""
+    scores: torch.Tensor
+    """Scratch memory for attention."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.end - self.start
 
 
 class Decoder:
@@ -139,6 +120,8 @@ class Decoder:
     def __init__(
         self,
         config: DecoderConfig,
+        kernel: Kernel,
+        *,
         embedding: torch.Tensor,
         layers: Sequence[DecoderLayer],
         norm: Norm,
@@ -148,6 +131,7 @@ class Decoder:
 
         Args:
             config: Its shape.
+            kernel: What computes.
             embedding: In any precision, shape (vocabulary, hidden).
             layers: In the order in which they run.
             norm: What comes after the layers.
@@ -158,6 +142,8 @@ class Decoder:
         self._layers = layers
         self._norm = norm
         self._head = head
+        self._kernel = kernel
+        self._see = kernel.attend(config.head_size)
         self._rotations = torch.empty(0)
 
     def new_cache(self, capacity: int = _GROWTH) -> KeyValueCache:
@@ -167,7 +153,7 @@ class Decoder:
     def prefill(self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken) -> torch.Tensor:
         """Read a piece of a prompt, which follows what is in the cache.
 
-        However a prompt is cut into pieces, the result is the same.
+        The result is the same, bit by bit, however a text is cut into pieces, and as that of `decode`.
 
         Args:
             tokens: At least one.
@@ -177,8 +163,7 @@ class Decoder:
         Returns:
             Logits after the last token, in float32; shape (vocabulary,).
         """
-        stream = self._run(tokens, cache, cancel, _attend_in_blocks)
-        return self._head(self._norm(stream[-1:]))[0]
+        return self._head(self._norm(self._run(tokens, cache, cancel)[-1:]))[0]
 
     def decode(self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken) -> torch.Tensor:
         """Read a few tokens of a reply; the result is the same as if they were read one by one.
@@ -191,119 +176,71 @@ class Decoder:
         Returns:
             Logits after each token, in float32; shape (tokens, vocabulary).
         """
-        cut = _attend_alone if self.config.group == 1 else _attend_in_blocks
-        return self._head(self._norm(self._run(tokens, cache, cancel, cut)))
+        return self._head(self._norm(self._run(tokens, cache, cancel)))
 
-    def _run(self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken, cut: Cut) -> torch.Tensor:
+    def _run(self, tokens: Sequence[int], cache: KeyValueCache, cancel: CancelToken) -> torch.Tensor:
         """Return what comes out of the last layer; shape (tokens, hidden)."""
-        span = self._span(len(tokens), cache, cut)
+        span = self._span(len(tokens), cache)
         stream = self._embedding[torch.tensor(tokens)].float()
         for layer, kv, window in zip(self._layers, cache.layers, self.config.windows, strict=True):
             cancel.raise_if_cancelled()
-            self._attend(layer, stream, kv, span, span.blocks[window])
+            self._attend(layer, stream, kv, span, window or span.end)
             self._feed_forward(layer, stream)
         cache.length = span.end
         return stream
 
-    def _span(self, count: int, cache: KeyValueCache, cut: Cut) -> _Span:
+    def _span(self, count: int, cache: KeyValueCache) -> _Span:
         start, end = cache.length, cache.length + count
         cache.reserve(end)
         if end > len(self._rotations):
             self._rotations = _rotations(self.config.frequencies, -(-end // _GROWTH) * _GROWTH)
-        blocks = {window: cut(start, end, window, self.config.group) for window in set(self.config.windows)}
-        return _Span(start, end, self._rotations[start:end], blocks)
+        scores = torch.empty(scratch_floats(self.config.heads, end))
+        return _Span(start, end, self._rotations[start:end], scores)
 
-    def _attend(
-        self, layer: DecoderLayer, stream: torch.Tensor, kv: torch.Tensor, span: _Span, blocks: Sequence[_Block]
-    ) -> None:
+    def _attend(self, layer: DecoderLayer, stream: torch.Tensor, kv: torch.Tensor, span: _Span, window: int) -> None:
         shape = self.config
-        count = span.end - span.start
-        size, heads = shape.head_size, shape.heads
-        qkv = layer.queries_keys_values(layer.attention_norm(stream))
+        mixed = layer.queries_keys_values(layer.attention_norm(stream))
         if layer.attention_bias is not None:
-            qkv += layer.attention_bias
-        turned = qkv[:, : (heads + shape.kv_heads) * size].view(count, heads + shape.kv_heads, size // 2, 2)
-        torch.view_as_complex(turned).mul_(span.rotations)
-        new = qkv[:, heads * size :].view(count, 2, shape.kv_heads, size)
-        kv.narrow(2, span.start, count).copy_(new.permute(1, 2, 0, 3))
-        queries = qkv[:, : heads * size].view(count, heads, size)
-        parts = [
-            _attention(queries.narrow(0, *block.tokens), kv.narrow(2, *block.keys), block.mask) for block in blocks
-        ]
-        seen = parts[0] if len(parts) == 1 else torch.cat(parts)
+            mixed += layer.attention_bias
+        queries, cache = mixed.data_ptr(), kv.data_ptr()
+        capacity, vectors = kv.shape[2], shape.head_size // LANES
+        self._kernel.rotate(
+            queries,
+            span.rotations.data_ptr(),
+            cache,
+            span.count,
+            shape.heads,
+            shape.kv_heads,
+            vectors,
+            capacity,
+            span.start,
+        )
+        seen = torch.empty(span.count, shape.heads * shape.head_size)
+        threads = min(torch.get_num_threads(), 1 + 2 * seen.numel() * min(window, span.end) // _THREAD_SHARE)
+        self._see(
+            queries,
+            cache,
+            seen.data_ptr(),
+            span.scores.data_ptr(),
+            span.count,
+            span.start,
+            window,
+            capacity,
+            shape.kv_heads,
+            shape.heads,
+            threads,
+        )
         stream += layer.attention_output(seen)
 
     def _feed_forward(self, layer: DecoderLayer, stream: torch.Tensor) -> None:
         both = layer.gate_up(layer.feed_forward_norm(stream))
         size = self.config.feed_forward
-        stream += layer.down(functional.silu(both[:, :size]).mul_(both[:, size : 2 * size]))
-
-
-def _attention(queries: torch.Tensor, kv: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Attend to keys and values whose heads are shared by groups of queries, which are rows of one product.
-
-    Args:
-        queries: Shape (tokens, heads, size).
-        kv: Shape (2, kv heads, positions, size).
-        mask: See `_Block`.
-
-    Returns:
-        Shape (tokens, heads * size).
-    """
-    count, heads, size = queries.shape
-    shared = kv.shape[1]
-    group = heads // shared
-    rows = queries.view(count, shared, group, size).permute(1, 2, 0, 3).reshape(1, shared, group * count, size)
-    if mask is not None and len(mask) > group * count:
-        rows = functional.pad(rows, (0, 0, 0, len(mask) - group * count))
-    keys, values = kv.unsqueeze(1).unbind()
-    seen = functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask)
-    seen = seen.narrow(2, 0, group * count).view(shared, group, count, size)
-    return seen.permute(2, 0, 1, 3).reshape(count, heads * size)
-
-
-def _attend_in_blocks(start: int, end: int, window: int | None, group: int) -> list[_Block]:
-    """Let tokens attend together, as far as they are in the same block of positions."""
-    blocks = []
-    for first in range(start - start % _BLOCK, end, _BLOCK):
-        here = range(max(start, first), min(end, first + _BLOCK))
-        oldest = 0 if window is None else max(0, first + 1 - window)
-        there = range(oldest - oldest % _BLOCK, first + _BLOCK)
-        mask = _mask(here, there, window, group)
-        blocks.append(_Block((here.start - start, len(here)), (there.start, len(there)), mask))
-    return blocks
-
-
-def _attend_alone(start: int, end: int, window: int | None, _: int) -> list[_Block]:
-    """Let each token attend by itself.
-
-    Where each query has keys of its own, the product for a single one is much faster than a share
-    of that for several.
-    """
-    positions = range(start, end)
-    oldest = [0 if window is None else max(0, here + 1 - window) for here in positions]
-    return [
-        _Block((here - start, 1), (first, here + 1 - first), None)
-        for here, first in zip(positions, oldest, strict=True)
-    ]
-
-
-def _mask(here: range, there: range, window: int | None, group: int) -> torch.Tensor:
-    """Return what hides from each position what comes after it or has left its window."""
-    own = torch.arange(here.start, here.stop)[:, None]
-    other = torch.arange(there.start, there.stop)
-    hidden = other > own
-    if window is not None:
-        hidden |= other <= own - window
-    mask = torch.zeros(hidden.shape).masked_fill_(hidden, -math.inf).repeat(group, 1)
-    return functional.pad(mask, (0, 0, 0, -len(mask) % _ALIKE))
-
-
-def _whole_blocks(count: int) -> int:
-    return -(-count // _BLOCK) * _BLOCK
+        opened = torch.empty(len(stream), size)
+        self._kernel.gate(both.data_ptr(), opened.data_ptr(), len(stream), size // LANES)
+        stream += layer.down(opened)
 
 
 def _rotations(frequencies: Sequence[float], count: int) -> torch.Tensor:
-    """Return the turns of each pair of a head at each position; shape (count, 1, pairs)."""
+    """Return the turns of each pair of a head at each position; shape (count, 2 * pairs)."""
     angles = torch.outer(torch.arange(count).double(), torch.tensor(frequencies).double())
-    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
+    return torch.stack([angles.cos(), angles.sin()], dim=-1).float().view(count, -1)

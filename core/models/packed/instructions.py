@@ -12,13 +12,15 @@ from typing import Protocol
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from core.models.packed.emit import I8, I32, constant, declare
+
 QUAD = 4
 """Neighbours in a row whose products are added up at once."""
 LARGEST_CODE = 127
 """Of a weight, so that two products of 8 bits fit into a sum of 16."""
 _PAIR = 2
 _NIBBLE_BITS = 4
-_I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+_I16 = ir.IntType(16)
 
 
 class Dot(Protocol):
@@ -49,8 +51,8 @@ class Avx2Dot:
 
     def __init__(self, module: ir.Module, bits: int) -> None:
         self._narrow = bits == _NIBBLE_BITS
-        pairs, quads = _vector(_I16, _PAIR * self.lanes), _vector(_I32, self.lanes)
-        self._pairs = declare(module, "llvm.x86.avx2.pmadd.ub.sw", pairs, [_vector(_I8, QUAD * self.lanes)] * 2)
+        pairs, quads = _vector(_I16, _PAIR * self.lanes), _vector(I32, self.lanes)
+        self._pairs = declare(module, "llvm.x86.avx2.pmadd.ub.sw", pairs, [_vector(I8, QUAD * self.lanes)] * 2)
         self._quads = declare(module, "llvm.x86.avx2.pmadd.wd", quads, [pairs] * 2)
         self._ones = constant(pairs, 1)
         self.sums = pairs if self._narrow else quads
@@ -71,8 +73,8 @@ class Avx512Dot:
     lanes = 16
 
     def __init__(self, module: ir.Module, _: int) -> None:
-        self.sums = _vector(_I32, self.lanes)
-        bytes_ = _vector(_I8, QUAD * self.lanes)
+        self.sums = _vector(I32, self.lanes)
+        bytes_ = _vector(I8, QUAD * self.lanes)
         self._dot = declare(module, "llvm.x86.avx512.vpdpbusd.512", self.sums, [self.sums, bytes_, bytes_])
 
     def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
@@ -90,8 +92,8 @@ class NeonDot:
     lanes = 4
 
     def __init__(self, module: ir.Module, _: int) -> None:
-        self.sums = _vector(_I32, self.lanes)
-        bytes_ = _vector(_I8, QUAD * self.lanes)
+        self.sums = _vector(I32, self.lanes)
+        bytes_ = _vector(I8, QUAD * self.lanes)
         self._dot = declare(module, "llvm.aarch64.neon.sdot.v4i32.v16i8", self.sums, [self.sums, bytes_, bytes_])
 
     def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
@@ -109,7 +111,7 @@ class PlainDot:
     lanes = 4
 
     def __init__(self, _: ir.Module, __: int) -> None:
-        self.sums = _vector(_I32, self.lanes)
+        self.sums = _vector(I32, self.lanes)
 
     def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
         """See `Dot.add`."""
@@ -140,17 +142,6 @@ def usable_dots() -> list[MakeDot]:
     family = _SAME_FAMILY.get(machine, machine)
     has = {name for name, there in llvm.get_host_cpu_features().items() if there}
     return [dot for dot, (wanted, needs) in _NEEDS.items() if wanted in {family, ""} and needs <= has]
-
-
-def declare(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
-    """Return a function of this name, declared once."""
-    known = module.globals.get(name)
-    return known if known is not None else ir.Function(module, ir.FunctionType(result, arguments), name)
-
-
-def constant(kind: ir.Type, value: float) -> ir.Constant:
-    """Return a number, or a vector full of it."""
-    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
 
 def _vector(kind: ir.Type, count: int) -> ir.VectorType:

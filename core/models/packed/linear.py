@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 
 from core.models.packed.instructions import MakeDot, usable_dots
-from core.models.packed.kernel import GROUP, ROWS, Kernel, scratch_bytes
+from core.models.packed.kernel import BITS, Kernel
+from core.models.packed.products import GROUP, ROWS, scratch_bytes
 from core.models.packed.quantize import LEVELS, Matrix
 
 _THREAD_SHARE = 1 << 18
@@ -37,7 +38,7 @@ class Linear:
         self._records = records
         self._blocks, self._groups, _ = records.shape
         self._address = records.data_ptr()
-        self._product = kernel.product(bits)
+        self._product = kernel.product[bits]
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map float32 (tokens, columns) to float32 (tokens, rows)."""
@@ -121,10 +122,10 @@ def pack_matrix(name: str, matrix: Matrix) -> dict[str, torch.Tensor]:
     return {f"{name}.int{matrix.bits}": records}
 
 
-def open_linear(name: str, tensors: Tensors) -> Linear:
+def open_linear(name: str, tensors: Tensors, kernel: Kernel) -> Linear:
     """Return the layer that `pack_matrix` stored under a name."""
-    bits = next(bits for bits in LEVELS if f"{name}.int{bits}" in tensors)
-    return Linear(tensors[f"{name}.int{bits}"], bits, find_kernel())
+    bits = next(bits for bits in BITS if f"{name}.int{bits}" in tensors)
+    return Linear(tensors[f"{name}.int{bits}"], bits, kernel)
 
 
 @cache
@@ -136,7 +137,7 @@ def find_kernel() -> Kernel:
     """
     for make_dot in usable_dots():
         kernel = _compile(make_dot)
-        if kernel is not None and all(_computes_right(kernel, bits) for bits in LEVELS):
+        if kernel is not None and all(_computes_right(kernel, bits) for bits in BITS):
             return kernel
     message = f"no kernel of llvmlite {llvmlite.__version__} multiplies packed weights right"
     raise NotImplementedError(message)

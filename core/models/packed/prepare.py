@@ -18,7 +18,7 @@ from core.models.child import fail, report_progress
 from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig, why_unsupported
 from core.models.packed.facts import FOLDER, write_facts
-from core.models.packed.linear import open_linear, pack_matrix
+from core.models.packed.linear import find_kernel, open_linear, pack_matrix
 from core.models.packed.quantize import quantize
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import OnProgress, pack
@@ -70,7 +70,7 @@ def _open_gguf(path: Path) -> WeightSource:
 def measure_speedup() -> float:
     """Return how many times as fast as in bfloat16 one token is multiplied in 4 bits."""
     weights = torch.randn(_PROBE, _PROBE, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
-    packed = open_linear("probe", pack_matrix("probe", quantize(weights, 4)))
+    packed = open_linear("probe", pack_matrix("probe", quantize(weights, 4)), find_kernel())
     inputs = weights[:1]
     exact = inputs.float()
     with torch.inference_mode():

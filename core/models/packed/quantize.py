@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from core.models.packed.instructions import LARGEST_CODE
-from core.models.packed.kernel import GROUP
+from core.models.packed.products import GROUP
 
 LEVELS = {4: 15, 8: LARGEST_CODE}
 """Largest code, by bits. Of 8 bits, 7 are used."""

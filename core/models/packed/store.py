@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save
 from core.cancellation import CancelToken
 from core.models.packed.config import DecoderConfig
 from core.models.packed.decoder import Decoder, DecoderLayer, Norm
-from core.models.packed.linear import Head, Tensors, open_linear, pack_matrix
+from core.models.packed.kernel import Kernel
+from core.models.packed.linear import Head, Tensors, find_kernel, open_linear, pack_matrix
 from core.models.packed.quantize import Matrix, quantize, stack
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.weights import damaged
@@ -26,14 +27,14 @@ _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _LENGTH_BYTES = 8
 """A safetensors file starts with the length of its header, which may end in spaces."""
 _ALIGNMENT = 64
-"""Bytes; some of torch's kernels crash on weights that do not start at such an address."""
+"""Bytes that a processor reads at once."""
 OnProgress = Callable[[float], None]
 
 
 def pack(
     source: WeightSource, config: DecoderConfig, target: Path, on_progress: OnProgress, token: CancelToken
 ) -> None:
-    """Write a model's weights as the kernels of this machine want them.
+    """Write a model's weights as the kernels want them.
 
     Args:
         source: The weights.
@@ -68,14 +69,16 @@ def open_decoder(folder: Path, exact: SafetensorsSource, config: DecoderConfig, 
         ModelDamaged: A file is missing or unreadable.
         Cancelled: The token was set.
     """
+    kernel = find_kernel()
     layers = []
     for number in range(config.layers):
         token.raise_if_cancelled()
-        layers.append(_open_layer(_read(folder / _layer_file(number)), config.norm_epsilon))
+        layers.append(_open_layer(_read(folder / _layer_file(number)), config.norm_epsilon, kernel))
     outer = _read(folder / _OUTER)
     embedding = exact.stored(_EMBEDDING)
-    head = Head(open_linear("head", outer), exact.stored(_HEAD) if _HEAD in exact else embedding)
-    return Decoder(config, embedding, layers, Norm(outer["norm"], config.norm_epsilon), head)
+    head = Head(open_linear("head", outer, kernel), exact.stored(_HEAD) if _HEAD in exact else embedding)
+    norm = Norm(outer["norm"], config.norm_epsilon, kernel)
+    return Decoder(config, kernel, embedding=embedding, layers=layers, norm=norm, head=head)
 
 
 def _pack_layer(source: WeightSource, config: DecoderConfig, layer: str) -> dict[str, torch.Tensor]:
@@ -124,20 +127,20 @@ def _interleaved_rows(config: DecoderConfig) -> torch.Tensor:
     return torch.cat([heads.reshape(-1), rows[turned * size :]])
 
 
-def _open_layer(tensors: Tensors, epsilon: float) -> DecoderLayer:
+def _open_layer(tensors: Tensors, epsilon: float, kernel: Kernel) -> DecoderLayer:
     return DecoderLayer(
-        attention_norm=Norm(tensors["attention_norm"], epsilon),
-        queries_keys_values=open_linear("queries_keys_values", tensors),
+        attention_norm=Norm(tensors["attention_norm"], epsilon, kernel),
+        queries_keys_values=open_linear("queries_keys_values", tensors, kernel),
         attention_bias=tensors.get("attention_bias"),
-        attention_output=open_linear("attention_output", tensors),
-        feed_forward_norm=Norm(tensors["feed_forward_norm"], epsilon),
-        gate_up=open_linear("gate_up", tensors),
-        down=open_linear("down", tensors),
+        attention_output=open_linear("attention_output", tensors, kernel),
+        feed_forward_norm=Norm(tensors["feed_forward_norm"], epsilon, kernel),
+        gate_up=open_linear("gate_up", tensors, kernel),
+        down=open_linear("down", tensors, kernel),
     )
 
 
 def _write(tensors: dict[str, torch.Tensor], file: Path) -> None:
-    """Write a safetensors file whose tensors start where the kernels' aligned loads may read them.
+    """Write a safetensors file whose tensors start where reading them takes the fewest accesses to memory.
 
     Their sizes are multiples of the alignment, so it is enough that the first one starts right.
     """
@@ -154,10 +157,9 @@ def _write(tensors: dict[str, torch.Tensor], file: Path) -> None:
 
 def _read(file: Path) -> Tensors:
     try:
-        tensors = load_file(file)
+        return load_file(file)
     except (SafetensorError, OSError) as error:
         raise damaged(file, f"cannot be read: {error}") from error
-    return {name: one if one.data_ptr() % _ALIGNMENT == 0 else one.clone() for name, one in tensors.items()}
 
 
 def _layer_file(number: int) -> str:

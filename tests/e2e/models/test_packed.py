@@ -22,7 +22,7 @@ from core.models.packed.facts import read_facts
 from core.models.packed.gguf_source import GgufSource
 from core.models.packed.instructions import MakeDot, usable_dots
 from core.models.packed.kernel import Kernel
-from core.models.packed.linear import Head, Linear, open_linear, pack_matrix
+from core.models.packed.linear import Head, Linear, find_kernel, open_linear, pack_matrix
 from core.models.packed.quantize import quantize, stack
 from core.models.packed.sources import SafetensorsSource
 from core.models.packed.store import open_decoder, pack
@@ -131,6 +131,18 @@ def test_a_reply_is_the_same_however_it_is_cut(name: str, length: int, tmp_path:
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_text_is_the_same_whether_read_or_written(name: str, tmp_path: Path) -> None:
+    """Bit by bit: after a restart, a conversation is read that was written before."""
+    decoder = pack_and_open(make(name), tmp_path)
+    tokens = text(130)
+    read, written = decoder.new_cache(), decoder.new_cache()
+    expected = decoder.prefill(tokens, read, QUIET)
+    for token in tokens:
+        found = decoder.decode([token], written, QUIET)
+    assert torch.equal(found[0], expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_going_back_is_exact(name: str, tmp_path: Path) -> None:
     """Also past a sliding window, whose keys a cache might have dropped."""
     decoder = pack_and_open(make(name), tmp_path)
@@ -212,7 +224,7 @@ def test_layers_multiply_by_their_weights(rows: int, tokens: int, bits: int) -> 
     weights = torch.randn(rows, 96, generator=torch.Generator().manual_seed(5))
     inputs = torch.randn(tokens, 96, generator=torch.Generator().manual_seed(6))
     matrix = quantize(weights, bits)
-    found = open_linear("it", pack_matrix("it", matrix))(inputs)[:, :rows]
+    found = open_linear("it", pack_matrix("it", matrix), find_kernel())(inputs)[:, :rows]
     assert distance(found, inputs @ matrix.dequantize().t()) < 0.006
 
 
@@ -220,7 +232,7 @@ def test_layers_multiply_by_their_weights(rows: int, tokens: int, bits: int) -> 
 def test_layers_treat_each_token_alone_on_any_number_of_threads(bits: int) -> None:
     weights = torch.randn(2000, 512, generator=torch.Generator().manual_seed(5))
     inputs = torch.randn(19, 512, generator=torch.Generator().manual_seed(6))
-    layer = open_linear("it", pack_matrix("it", quantize(weights, bits)))
+    layer = open_linear("it", pack_matrix("it", quantize(weights, bits)), find_kernel())
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -238,7 +250,7 @@ def test_every_kind_of_instructions_computes_the_same(make_dot: MakeDot) -> None
     inputs = torch.randn(6, 160, generator=torch.Generator().manual_seed(6))
     for bits in (4, 8):
         packed = pack_matrix("it", quantize(torch.randn(96, 160), bits))
-        expected = open_linear("it", packed)(inputs)
+        expected = open_linear("it", packed, find_kernel())(inputs)
         assert torch.equal(Linear(packed[f"it.int{bits}"], bits, Kernel(make_dot))(inputs), expected)
 
 
@@ -249,7 +261,7 @@ def test_outlier_costs_only_its_own_group_precision() -> None:
     weights = torch.randn(64, 320, generator=torch.Generator().manual_seed(5))
     weights[:, 32:64] = 0
     matrix = quantize(weights, 8)
-    found = open_linear("it", pack_matrix("it", matrix))(inputs)
+    found = open_linear("it", pack_matrix("it", matrix), find_kernel())(inputs)
     assert distance(found, inputs @ matrix.dequantize().t()) < 0.006
 
 
@@ -283,7 +295,7 @@ def test_stacking_keeps_four_bits_unless_a_part_has_more() -> None:
 def test_likely_tokens_are_predicted_exactly() -> None:
     exact = torch.randn(1000, 64, generator=torch.Generator().manual_seed(9)).bfloat16()
     hidden = torch.randn(3, 64, generator=torch.Generator().manual_seed(10))
-    logits = Head(open_linear("head", pack_matrix("head", quantize(exact, 4))), exact)(hidden)
+    logits = Head(open_linear("head", pack_matrix("head", quantize(exact, 4)), find_kernel()), exact)(hidden)
     expected = hidden @ exact.float().t()
     assert logits.shape == (3, 1000)
     for found, wanted in zip(logits, expected, strict=True):
