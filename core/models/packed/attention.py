@@ -174,18 +174,22 @@ class _Tile:
         """Write the weighted sums of values."""
         builder = self._builder
         bytes_ = self._size * FLOAT_BYTES
-        for column in range(0, len(self._vectors), _COLUMNS):
-            vectors = self._vectors[column : column + _COLUMNS]
+        width = _COLUMNS if self._size % (_COLUMNS * LANES) == 0 else 1
+        vectors = range(width)
+        with counting(builder, 0, len(self._vectors), width) as column:
+            values = at(builder, self._values, column, _VECTOR_BYTES)
+            outputs = at(builder, self._outputs, column, _VECTOR_BYTES)
             sums = [[Variable(builder, constant(FLOATS, 0.0)) for _ in vectors] for _ in tokens]
             with counting(builder, start, end) as position:
-                value = at(builder, self._values, position, bytes_)
+                value = at(builder, values, position, bytes_)
                 parts = [load(builder, move(builder, value, vector * _VECTOR_BYTES), FLOATS) for vector in vectors]
                 for row, token in zip(rows, sums, strict=True):
                     weight = fill(builder, load(builder, at(builder, row, position, FLOAT_BYTES), FLOAT))
                     for part, one in zip(parts, token, strict=True):
                         one.set(fma(builder, weight, part, one.get()))
             for token, factor, found in zip(tokens, factors, sums, strict=True):
-                output = at(builder, self._outputs, builder.add(builder.mul(token, self._heads), self._head), bytes_)
+                place = builder.add(builder.mul(token, self._heads), self._head)
+                output = at(builder, outputs, place, bytes_)
                 for vector, one in zip(vectors, found, strict=True):
                     result = builder.fmul(one.get(), fill(builder, factor))
                     store(builder, result, move(builder, output, vector * _VECTOR_BYTES))

@@ -41,9 +41,9 @@ class Library:
         compiled = llvm.parse_assembly(str(module))
         compiled.verify()
         target = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
+            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
         )
-        passes = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=3))
+        passes = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=2))
         passes.getModulePassManager().run(compiled, passes)
         self._engine = llvm.create_mcjit_compiler(compiled, target)
         self._engine.finalize_object()
