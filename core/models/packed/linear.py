@@ -10,7 +10,7 @@ import llvmlite
 import torch
 from torch.nn import functional
 
-from core.models.packed.instructions import MakeDot, usable_dots
+from core.models.packed.instructions import QUAD, MakeDot, usable_dots
 from core.models.packed.kernel import BITS, Kernel
 from core.models.packed.products import GROUP, ROWS, scratch_bytes
 from core.models.packed.quantize import LEVELS, Matrix
@@ -22,7 +22,7 @@ _LIKELY = 64
 _FOLDS = 16
 """Parts of the vocabulary that are laid on top of each other to find the likely tokens."""
 _NIBBLE_BITS = 4
-_QUADS, _QUAD = 8, 4
+_QUADS = GROUP // QUAD
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -110,7 +110,8 @@ def pack_matrix(name: str, matrix: Matrix) -> dict[str, torch.Tensor]:
         functional.pad(part, (0, 0, 0, missing)) for part in (matrix.codes, matrix.scales, matrix.lows)
     )
     blocks, groups = len(codes) // ROWS, codes.shape[1] // GROUP
-    runs = codes.view(blocks, ROWS, groups, _QUADS, _QUAD).permute(0, 2, 3, 1, 4)
+    runs = codes.view(torch.int32).view(blocks, ROWS, groups, _QUADS).permute(0, 2, 3, 1).contiguous()
+    runs = runs.view(torch.uint8)
     if matrix.bits == _NIBBLE_BITS:
         half = _QUADS // 2
         runs = runs[:, :, :half] | (runs[:, :, half:] << _NIBBLE_BITS)

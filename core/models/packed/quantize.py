@@ -18,7 +18,9 @@ LEVELS = {4: 15, 8: LARGEST_CODE}
 """Largest code, by bits. Of 8 bits, 7 are used."""
 _AT_ONCE = 1 << 22
 """Weights that are rounded at a time, which bounds the memory for what is computed on the way."""
-_CLIPS = {4: (1.0, 0.95, 0.9, 0.85, 0.8), 8: (1.0,)}
+WHOLE = (1.0,)
+"""Only the whole range of a group."""
+_CLIPS = {4: (1.0, 0.95, 0.9, 0.85, 0.8), 8: WHOLE}
 """Shares of a group's range that are tried, by bits; a smaller range is finer but cuts outliers off."""
 
 
@@ -46,10 +48,16 @@ class Matrix:
         return Matrix(self.bits, self.codes[rows], self.scales[rows], self.lows[rows])
 
 
-def quantize(weights: torch.Tensor, bits: int) -> Matrix:
-    """Round each group to 16 or 128 levels, over the share of its range that gives the least squared error."""
+def quantize(weights: torch.Tensor, bits: int, clips: Sequence[float] = ()) -> Matrix:
+    """Round each group to 16 or 128 levels, over the share of its range that gives the least squared error.
+
+    Args:
+        weights: Shape (rows, columns), of which there are a multiple of 32.
+        bits: 4 or 8.
+        clips: Shares of the range that are tried, if not the usual ones.
+    """
     rows = max(1, _AT_ONCE // weights.shape[1])
-    parts = [_quantize_rows(part, bits) for part in torch.split(weights, rows)]
+    parts = [_quantize_rows(part, LEVELS[bits], clips or _CLIPS[bits]) for part in torch.split(weights, rows)]
     return Matrix(bits, *(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
@@ -63,14 +71,14 @@ def stack(parts: Sequence[Matrix]) -> Matrix:
     )
 
 
-def _quantize_rows(weights: torch.Tensor, bits: int) -> tuple[torch.Tensor, ...]:
+def _quantize_rows(weights: torch.Tensor, largest: int, clips: Sequence[float]) -> tuple[torch.Tensor, ...]:
     rows, columns = weights.shape
     groups = weights.float().view(rows, columns // GROUP, GROUP)
-    first, *others = _CLIPS[bits]
-    best = _round_groups(groups, LEVELS[bits], first)
+    first, *others = clips
+    best = _round_groups(groups, largest, first)
     least = _squared_error(groups, *best)
     for clip in others:
-        found = _round_groups(groups, LEVELS[bits], clip)
+        found = _round_groups(groups, largest, clip)
         error = _squared_error(groups, *found)
         better = error < least
         least = torch.where(better, error, least)

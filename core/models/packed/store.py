@@ -18,7 +18,7 @@ from core.models.packed.config import DecoderConfig
 from core.models.packed.decoder import Decoder, DecoderLayer, Norm
 from core.models.packed.kernel import Kernel
 from core.models.packed.linear import Head, Tensors, find_kernel, open_linear, pack_matrix
-from core.models.packed.quantize import Matrix, quantize, stack
+from core.models.packed.quantize import WHOLE, Matrix, quantize, stack
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.weights import damaged
 
@@ -102,9 +102,9 @@ def _pack_layer(source: WeightSource, config: DecoderConfig, layer: str) -> dict
 
 
 def _pack_outer(source: WeightSource) -> dict[str, torch.Tensor]:
-    """Pack what comes after the layers."""
+    """Pack what comes after the layers; of the head, likely tokens are computed again from exact weights."""
     head = source.exact(_HEAD if _HEAD in source else _EMBEDDING)
-    return {"norm": source.exact("model.norm.weight"), **pack_matrix("head", quantize(head, 4))}
+    return {"norm": source.exact("model.norm.weight"), **pack_matrix("head", quantize(head, 4, WHOLE))}
 
 
 def _fuse(source: WeightSource, parts: list[str], whole: str) -> Matrix:
