@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import torch
@@ -21,8 +22,7 @@ from core.cancellation import CancelToken
 from core.errors import OutOfMemory
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import StreamCopier
-from core.models.master import PinnedMasters
-from core.models.packed.models import PackedModels
+from core.models.master import CudaPageLock, PinnedMasters
 from core.models.placement import DeviceMemory, Placement
 from core.models.recording import GraphRecorder
 from core.models.runner import Runner, list_tokens
@@ -31,6 +31,9 @@ from core.models.static_model import StaticModel
 from core.models.swap import ArenaMemory, OnFraction, SeparateMemory, WeightMemory
 from core.models.weights import Stamp, damaged, stamp
 from core.settings import Device, Precision
+
+if TYPE_CHECKING:
+    from core.models.packed.models import PackedModels
 
 _DTYPES = {
     Precision.FLOAT32: torch.float32,
@@ -97,7 +100,7 @@ class TorchBackend:
         self._open_memory = open_memory or _open_memory
         self._open_model = open_model or _open_model
         self._memories: dict[Device, WeightMemory] = {}
-        self._packed = PackedModels(_load_tokenizer)
+        self._packed: PackedModels | None = None
         self._kept: dict[tuple[Path, Device, Precision], _Kept] = {}
 
     def measure(self) -> list[DeviceMemory]:
@@ -132,12 +135,17 @@ class TorchBackend:
         )
 
     def _load_packed(self, name: str, folder: Path, token: CancelToken, on_progress: OnProgress) -> LoadedModel:
+        # What prepares packed models is for the CPU; a GPU machine may have another version of what it is made of.
+        from core.models.packed.models import PackedModels  # noqa: PLC0415
+
+        self._packed = self._packed or PackedModels(_load_tokenizer)
         opened = self._packed.load(name, folder, token, on_progress)
         return LoadedModel(skeleton=None, runner=opened.runner, bytes=opened.facts.bytes, evict=opened.evict)
 
     def release(self) -> None:
         """Give back what is held for models that are not in use."""
-        self._packed.release()
+        if self._packed:
+            self._packed.release()
         for memory in self._memories.values():
             memory.release()
         self._forget_idle()
@@ -202,7 +210,7 @@ class TorchBackend:
 def _open_memory(device: Device) -> WeightMemory:
     where = torch.device(device.value)
     if device is Device.CUDA:
-        return ArenaMemory(where, StreamCopier(where), PinnedMasters())
+        return ArenaMemory(where, StreamCopier(where), PinnedMasters(CudaPageLock(where)))
     return SeparateMemory(where)
 
 
