@@ -155,6 +155,15 @@ class TorchBackend:
         if torch.backends.mps.is_available():
             torch.mps.empty_cache()
 
+    def find_lost(self) -> str:
+        """Return why the GPU will never compute again in this process; empty as long as it does."""
+        if torch.cuda.is_initialized():
+            try:
+                torch.cuda.synchronize()
+            except RuntimeError as error:
+                return _first_line(error)
+        return ""
+
     def _keep(
         self, name: str, folder: Path, placement: Placement, token: CancelToken, on_progress: OnProgress
     ) -> _Kept:

@@ -83,6 +83,10 @@ class Backend(Protocol):
         """Give back the memory that is held for evicted models."""
         ...
 
+    def find_lost(self) -> str:
+        """Return why a device will never compute again in this process; empty as long as none is lost."""
+        ...
+
 
 class ModelKey(NamedTuple):
     """What makes two jobs share one copy of a model."""
@@ -158,6 +162,7 @@ class ModelWorker:
         on_change: Callable[[], None],
         *,
         open_backend: Callable[[], Backend] | None = None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the thread.
 
@@ -165,11 +170,13 @@ class ModelWorker:
             registry: Finds models on this machine.
             on_change: Called on the model thread when `snapshot` has changed; must return at once.
             open_backend: Makes what computes, on the model thread, when the first job comes.
+            on_lost: Called on the model thread when a device has stopped working: only a new process can use it again.
         """
         self._registry = registry
         self._installer = Installer(registry)
         self._on_change = on_change
         self._open_backend = open_backend or _open_torch
+        self._on_lost = on_lost
         self._changed = threading.Condition()
         # Guarded by `_changed`:
         self._queue: dict[int, _Entry] = {}
@@ -359,7 +366,22 @@ class ModelWorker:
             return
         if not isinstance(error, AssistantError):
             _log.error("A job of the kind %s failed", entry.job.method, exc_info=error)
-        entry.future.set_exception(_without_frames(error))
+        lost = self._explain_loss(error)
+        entry.future.set_exception(lost or _without_frames(error))
+        if lost:
+            _log.error("%s", lost.message)
+            self._on_lost()
+
+    def _explain_loss(self, error: BaseException) -> ModelFailed | None:
+        """Return what to tell people if it was the device that failed, and will fail again."""
+        ours = isinstance(error, AssistantError) and not isinstance(error, ModelFailed)
+        reason = "" if ours or self._backend is None else self._backend.find_lost()
+        if not reason:
+            return None
+        return ModelFailed(
+            f"The GPU has stopped working: {reason}. Ask again: the engine starts anew, without it if it does not come "
+            "back. If this happens often, set device to 'cpu'."
+        )
 
     def _do(self, entry: _Entry, token: CancelToken) -> Any:
         started = time.monotonic()

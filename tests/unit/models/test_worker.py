@@ -44,6 +44,7 @@ class ScriptedBackend:
     free: int = 100 * GIB
     failures: list[BaseException] = field(default_factory=list)
     hold: threading.Event | None = None
+    lost: str = ""
     deaf: bool = False
     """Whether a load that is held does not look at its token."""
     loading: threading.Event = field(default_factory=threading.Event)
@@ -78,6 +79,9 @@ class ScriptedBackend:
 
     def release(self) -> None:
         self.history.append("release")
+
+    def find_lost(self) -> str:
+        return self.lost
 
 
 class _Loaded:
@@ -162,7 +166,7 @@ class Blocker:
 def open_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
-    def make(backend: ScriptedBackend | None = None) -> Bench:
+    def make(backend: ScriptedBackend | None = None, on_lost: Callable[[], None] = lambda: None) -> Bench:
         backend = backend or ScriptedBackend()
         bench: Bench
 
@@ -173,7 +177,7 @@ def open_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
                     bench.states.append(entry)
 
         registry = ModelRegistry(DataFolders(tmp_path / "home"))
-        worker = ModelWorker(registry, on_change, open_backend=lambda: backend)
+        worker = ModelWorker(registry, on_change, open_backend=lambda: backend, on_lost=on_lost)
         bench = Bench(worker, backend, {name: model_folder(tmp_path, name) for name in ("one", "two")})
         benches.append(bench)
         return bench
@@ -297,6 +301,38 @@ def test_error_of_a_job_reaches_its_waiter_and_the_next_job_runs(bench: Bench) -
     with pytest.raises(ModelFailed, match="broken"):
         bench.do(run=fail)
     assert bench.do(run=lambda _, __: "fine") == "fine"
+
+
+@pytest.mark.parametrize("error", [ModelFailed("The model one failed: CUDA error"), RuntimeError("CUDA error")])
+def test_device_that_has_stopped_working_is_reported_and_ends_the_process(
+    open_bench: Callable[..., Bench], error: Exception
+) -> None:
+    ended = threading.Event()
+    bench = open_bench(on_lost=ended.set)
+
+    def fail(*_: object) -> None:
+        bench.backend.lost = "CUDA error: an illegal memory access was encountered"
+        raise error
+
+    with pytest.raises(ModelFailed, match=r"GPU has stopped working: CUDA error: an illegal .* Ask again"):
+        bench.do(run=fail)
+    assert ended.wait(TIMEOUT)
+
+
+@pytest.mark.parametrize("error", [ModelFailed("broken"), OutOfMemory("full"), Cancelled()])
+def test_other_failures_do_not_end_the_process(open_bench: Callable[..., Bench], error: Exception) -> None:
+    ended = threading.Event()
+    bench = open_bench(on_lost=ended.set)
+    token = CancelToken()
+
+    def fail(*_: object) -> None:
+        token.cancel()
+        raise error
+
+    with pytest.raises(type(error)):
+        bench.do(run=fail, token=token)
+    assert bench.do(run=lambda _, __: "fine") == "fine"
+    assert not ended.is_set()
 
 
 def test_kept_error_does_not_keep_the_model(bench: Bench) -> None:
