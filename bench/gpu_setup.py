@@ -16,7 +16,7 @@ from core.cancellation import CancelToken
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import Copier, HostCopier, StreamCopier
 from core.models.loader import LoadedModel, OpenModel, TorchBackend
-from core.models.master import FileMasters, Masters, PinnedMasters
+from core.models.master import CudaPageLock, FileMasters, Masters, PinnedMasters
 from core.models.placement import Placement
 from core.models.recording import DirectRecorder, GraphRecorder
 from core.models.skeleton import Skeleton
@@ -90,7 +90,7 @@ class Turns:
     ) -> None:
         free(setup)
         self._setup = setup
-        masters: Masters = PinnedMasters() if setup.is_cuda else FileMasters()
+        masters: Masters = PinnedMasters(CudaPageLock(setup.device)) if setup.is_cuda else FileMasters()
         self._memory = ArenaMemory(setup.device, copier or _copier(setup.device), masters)
         self._backend = TorchBackend(
             capacity=int(capacity), open_memory=lambda _: self._memory, open_model=open_model or recorded
