@@ -23,7 +23,9 @@ from core.errors import OutOfMemory
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import StreamCopier
 from core.models.master import CudaPageLock, PinnedMasters
-from core.models.placement import DeviceMemory, Placement
+from core.models.placement import DeviceMemory, Placement, compute_precision
+from core.models.quantised import Multiply, find_kernel, use_kernel
+from core.models.quantised_files import quantise
 from core.models.recording import GraphRecorder
 from core.models.runner import Runner, list_tokens
 from core.models.skeleton import Skeleton
@@ -101,6 +103,7 @@ class TorchBackend:
         self._open_model = open_model or _open_model
         self._memories: dict[Device, WeightMemory] = {}
         self._packed: PackedModels | None = None
+        self._kernels: dict[torch.dtype, Multiply | None] = {}
         self._kept: dict[tuple[Path, Device, Precision], _Kept] = {}
 
     def measure(self) -> list[DeviceMemory]:
@@ -117,7 +120,7 @@ class TorchBackend:
             OutOfMemory: The device's memory ran out.
             Cancelled: The token was set; checked between stages, and while weights are copied.
         """
-        if placement.precision is Precision.INT4:
+        if placement.precision is Precision.INT4 and placement.device is Device.CPU:
             return self._load_packed(name, folder, token, on_progress)
         token.raise_if_cancelled()
         kept = self._keep(name, folder, placement, token, on_progress)
@@ -125,8 +128,12 @@ class TorchBackend:
         skeleton = kept.skeleton
         on_progress("reading the weights", _WEIGHTS_START)
         self._make_room(kept, placement, memory)
+
+        def report(fraction: float) -> None:
+            on_progress("reading the weights", _between(_WEIGHTS_START, 1.0, fraction))
+
         try:
-            memory.load(skeleton, self._growth(placement, memory), token, _in_steps(on_progress))
+            memory.load(skeleton, self._growth(placement, memory), token, _in_steps(report))
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(f"The model {name} does not fit: {_first_line(error)}", model=name) from error
         on_progress("ready", 1.0)
@@ -157,7 +164,7 @@ class TorchBackend:
 
     def find_lost(self) -> str:
         """Return why the GPU will never compute again in this process; empty as long as it does."""
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             try:
                 torch.cuda.synchronize()
             except RuntimeError as error:
@@ -175,12 +182,36 @@ class TorchBackend:
             tokenizer = _load_tokenizer(folder)
             token.raise_if_cancelled()
             on_progress("building the model", _MODEL_START)
-            skeleton = Skeleton(name, folder, _DTYPES[placement.precision])
+            skeleton = self._build(name, folder, placement, token, on_progress)
             token.raise_if_cancelled()
             model = self._open_model(skeleton, placement.device)
             runner = Runner(name, model, tokenizer, _end_tokens(skeleton.model))
             self._kept[key] = _Kept(skeleton, runner, files)
         return self._kept[key]
+
+    def _build(
+        self, name: str, folder: Path, placement: Placement, token: CancelToken, on_progress: OnProgress
+    ) -> Skeleton:
+        place = next(one for one in _measure() if one.device is placement.device)
+        dtype = _DTYPES[compute_precision(placement.precision, place)]
+        if placement.precision in _DTYPES:
+            return Skeleton(name, folder, dtype)
+
+        def rewrite(model: PreTrainedModel) -> Path:
+            doing = f"quantising its weights to {placement.precision.value}, once"
+            report = _in_steps(lambda fraction: on_progress(doing, _between(_MODEL_START, _WEIGHTS_START, fraction)))
+            return quantise(model, folder, placement.precision, report, token)
+
+        skeleton = Skeleton(name, folder, dtype, rewrite)
+        if placement.device is Device.CUDA:
+            use_kernel(skeleton.model, self._kernel(dtype))
+        return skeleton
+
+    def _kernel(self, dtype: torch.dtype) -> Multiply | None:
+        """Return what multiplies by 8 bits best on the GPU, tried once."""
+        if dtype not in self._kernels:
+            self._kernels[dtype] = find_kernel(torch.device(Device.CUDA.value), dtype)
+        return self._kernels[dtype]
 
     def _memory(self, device: Device) -> WeightMemory:
         if device not in self._memories:
@@ -235,17 +266,21 @@ def _open_model(skeleton: Skeleton, device: Device) -> CausalModel:
         return TransformersModel(skeleton.model, remark)
 
 
-def _in_steps(on_progress: OnProgress) -> OnFraction:
+def _in_steps(report: OnFraction) -> OnFraction:
     """Report only what a person would see: twenty steps instead of hundreds of weights."""
     shown = 0.0
 
-    def report(fraction: float) -> None:
+    def report_some(fraction: float) -> None:
         nonlocal shown
         if fraction - shown >= _STEP:
             shown = fraction
-            on_progress("reading the weights", _WEIGHTS_START + (1 - _WEIGHTS_START) * fraction)
+            report(fraction)
 
-    return report
+    return report_some
+
+
+def _between(start: float, end: float, fraction: float) -> float:
+    return start + (end - start) * fraction
 
 
 def _measure() -> list[DeviceMemory]:
