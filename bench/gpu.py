@@ -34,7 +34,7 @@ import transformers
 from transformers import AutoTokenizer
 
 from bench.figures import median
-from bench.gpu_decoding import check_steps, check_swaps, measure_decoding
+from bench.gpu_decoding import check_steps, check_swaps, measure_decoding, measure_quantised
 from bench.gpu_setup import (
     PacedStreamCopier,
     Row,
@@ -167,6 +167,12 @@ def decoding(setup: Setup) -> Iterator[Row]:
     """Write replies."""
     for kind, target in (("phi3", "≥ 280"), ("coder", "≥ 700")):
         yield from measure_decoding(setup, kind, target)
+
+
+def fewer_bits(setup: Setup) -> Iterator[Row]:
+    """Write replies with quantised weights, which are made for it."""
+    for kind in setup.folders:
+        yield from measure_quantised(setup, kind)
 
 
 def other_ways_to_load(setup: Setup) -> Iterator[Row]:
@@ -378,6 +384,7 @@ SECTIONS: Sequence[Callable[[Setup], Iterator[Row | str]]] = (
     swapping,
     decoding,
     memory_over_swaps,
+    fewer_bits,
     other_ways_to_load,
 )
 """In this order: first whether it is right; what takes longest and says least of us last."""

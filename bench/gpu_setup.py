@@ -97,14 +97,14 @@ class Turns:
         )
         self._loaded: dict[Path, LoadedModel] = {}
 
-    def bring(self, folder: Path, *, alone: bool = True) -> LoadedModel:
+    def bring(self, folder: Path, *, alone: bool = True, precision: Precision = Precision.BFLOAT16) -> LoadedModel:
         """Load a model; the others leave first if it is to be alone."""
         if alone:
             for path in [path for path in self._loaded if path != folder]:
                 self._loaded.pop(path).evict()
         if folder not in self._loaded:
             device = Device.CUDA if self._setup.is_cuda else Device.CPU
-            place = Placement(device=device, precision=Precision.BFLOAT16, bytes=0)
+            place = Placement(device=device, precision=precision, bytes=0)
             self._loaded[folder] = self._backend.load(folder.name, folder, place, CancelToken(), _nothing)
         return self._loaded[folder]
 

@@ -8,8 +8,10 @@ arena, are swapped, and keep their address.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Self
 
 import torch
 from torch import nn
@@ -30,14 +32,43 @@ _NEAR = 0.02
 _ROUNDS = 5
 
 
-class Int8Linear(nn.Module):
-    """Each row of the weights has a scale."""
+class _Quantised(nn.Module, ABC):
+    """What both kinds have in common."""
+
+    @classmethod
+    def of(cls, layer: nn.Linear) -> Self:
+        """Quantise a layer, to compute in its own type."""
+        quantised = cls(layer.out_features, layer.in_features, layer.bias)
+        for name, tensor in cls.quantise(layer.weight.data).items():
+            kept = tensor.to(layer.weight.device, layer.weight.dtype if tensor.is_floating_point() else None)
+            setattr(quantised, name, nn.Parameter(kept, requires_grad=False))
+        return quantised
 
     def __init__(self, rows: int, columns: int, bias: nn.Parameter | None) -> None:
         super().__init__()
+        self.bias = bias
+
+    @staticmethod
+    @abstractmethod
+    def quantise(weights: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the parameters that stand for weights."""
+
+    @abstractmethod
+    def dequantise(self) -> torch.Tensor:
+        """Return the weights."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiply by the weights."""
+        return functional.linear(inputs, self.dequantise(), self.bias)
+
+
+class Int8Linear(_Quantised):
+    """Each row of the weights has a scale."""
+
+    def __init__(self, rows: int, columns: int, bias: nn.Parameter | None) -> None:
+        super().__init__(rows, columns, bias)
         self.codes = _parameter(torch.int8, rows, columns)
         self.scales = _parameter(torch.float32, rows)
-        self.bias = bias
         self.multiply_few: Multiply | None = None
         """A faster product for few tokens, where the device has one."""
 
@@ -55,21 +86,20 @@ class Int8Linear(nn.Module):
         """Multiply by the weights."""
         flat = inputs.reshape(-1, inputs.shape[-1])
         if self.multiply_few is None or len(flat) > FEW:
-            return functional.linear(inputs, self.dequantise(), self.bias)
+            return super().forward(inputs)
         product = self.multiply_few(flat, self.codes, self.scales).view(*inputs.shape[:-1], -1)
         return product if self.bias is None else product + self.bias
 
 
-class Int4Linear(nn.Module):
+class Int4Linear(_Quantised):
     """Groups of neighbours in a row of the weights share a scale and a zero."""
 
     def __init__(self, rows: int, columns: int, bias: nn.Parameter | None) -> None:
-        super().__init__()
+        super().__init__(rows, columns, bias)
         self.codes = _parameter(torch.uint8, rows, columns // 2)
         """Those of the first half of the columns in the low bits, of the second half in the high ones."""
         self.scales = _parameter(torch.float32, rows, columns // GROUP)
         self.zeros = _parameter(torch.float32, rows, columns // GROUP)
-        self.bias = bias
 
     @staticmethod
     def quantise(weights: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -85,10 +115,6 @@ class Int4Linear(nn.Module):
         codes = torch.cat([self.codes & _LOW, self.codes >> _BITS], dim=1).view(rows, groups, GROUP)
         weights = codes.to(self.scales.dtype).sub_(CENTRE)
         return weights.mul_(self.scales[..., None]).add_(self.zeros[..., None]).view(rows, -1)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Multiply by the weights."""
-        return functional.linear(inputs, self.dequantise(), self.bias)
 
 
 QuantisedLinear = Int8Linear | Int4Linear
@@ -106,6 +132,12 @@ def quantisable(model: nn.Module, precision: Precision) -> Iterator[tuple[str, n
             divides = layer.in_features % (2 * GROUP) == 0
             is_fine = precision is Precision.INT8 or "." not in name or not divides
             yield name, layer, Int8Linear if is_fine else Int4Linear
+
+
+def rounding_error(layer: nn.Linear, quantised: QuantisedLinear) -> float:
+    """Return the distance of a layer's quantised weights from its own, over the length of those."""
+    weights = layer.weight.detach().float()
+    return float((quantised.dequantise().float() - weights).norm() / weights.norm())
 
 
 def replace_linears(model: nn.Module, precision: Precision) -> None:
@@ -130,16 +162,15 @@ def find_kernel(
 ) -> Multiply | None:
     """Return a kernel if it is right on a device, and faster than what plain operations do.
 
-    torch has had one for CUDA since version 2.9, of which some releases are slow.
+    Newer releases of torch have one for CUDA; in the first of them it was slow.
     """
     generator = torch.Generator().manual_seed(0)
-    layer = Int8Linear(*_PROBE, None)
-    weights = torch.randn(_PROBE, generator=generator)
-    for name, tensor in Int8Linear.quantise(weights).items():
-        kept = tensor.to(device, dtype if tensor.is_floating_point() else None)
-        setattr(layer, name, nn.Parameter(kept, requires_grad=False))
+    rows, columns = _PROBE
+    exact = nn.Linear(columns, rows, bias=False, device=device, dtype=dtype)
+    exact.weight.data = torch.randn(_PROBE, generator=generator).to(device, dtype)
+    layer = Int8Linear.of(exact)
     for tokens in (1, FEW):
-        inputs = torch.randn(tokens, _PROBE[1], generator=generator).to(device, dtype)
+        inputs = torch.randn(tokens, columns, generator=generator).to(device, dtype)
         plain, plain_seconds = _timed(partial(layer, inputs), device)
         try:
             found, seconds = _timed(partial(kernel, inputs, layer.codes, layer.scales), device)
