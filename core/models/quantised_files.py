@@ -20,8 +20,8 @@ from core import codec
 from core.cancellation import CancelToken
 from core.errors import InvalidParams, StorageFailed
 from core.models.quantised import quantisable, replace_linears
-from core.models.weights import INDEX, shards
-from core.settings import Precision
+from core.models.weights import INDEX, shards, where_stored
+from core.settings import Device, Precision
 
 FORMAT = 1
 _FACTS = "quantised.json"
@@ -59,7 +59,7 @@ def quantise(model: nn.Module, folder: Path, precision: Precision, on_fraction: 
         StorageFailed: There is no room for them.
         Cancelled: The token was set.
     """
-    target = folder / f"quantised-{precision.value}"
+    target = where_stored(folder, precision, Device.AUTO)
     if not _is_complete(target, folder):
         partial = folder / f".{target.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)

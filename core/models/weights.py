@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelDamaged
+from core.models.packed.facts import FOLDER as PACKED
 from core.models.packed.facts import PackFacts, read_facts
+from core.settings import Device, Precision
 
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 100_000_000
@@ -68,6 +70,13 @@ def weigh(folder: Path) -> Footprint:
         largest=max([head, *sizes.values()]),
         packed=read_facts(folder),
     )
+
+
+def where_stored(folder: Path, precision: Precision, device: Device) -> Path:
+    """Return the folder with the weights as they are used in a precision, below the model's if they are derived."""
+    if precision is Precision.INT4 and device is Device.CPU:
+        return folder / PACKED
+    return folder / f"quantised-{precision.value}" if precision in {Precision.INT8, Precision.INT4} else folder
 
 
 Stamp = tuple[tuple[str, int, int], ...]

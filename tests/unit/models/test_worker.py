@@ -26,6 +26,7 @@ from core.errors import (
     OutOfMemory,
 )
 from core.messages import ModelState, Phase, PhaseName, Role
+from core.models import prefetch
 from core.models.interface import JobTimes, ModelJob, ModelRunner, SamplingParams
 from core.models.placement import DeviceMemory, Placement
 from core.models.registry import ModelRegistry
@@ -558,6 +559,66 @@ def test_cancelled_background_job_does_not_run_again(bench: Bench) -> None:
     token.cancel()
     with pytest.raises(Cancelled):
         background.result(TIMEOUT)
+
+
+def test_files_of_a_model_that_waits_for_another_are_read_ahead(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Sequence[Path]] = []
+    done = threading.Event()
+
+    def page_in(files: Sequence[Path], _: CancelToken) -> int:
+        read.append(files)
+        done.set()
+        return 0
+
+    monkeypatch.setattr(prefetch, "page_in", page_in)
+    blocker = bench.block()
+    same = bench.worker.submit(bench.job("one"))
+    assert not done.is_set()
+    other = bench.worker.submit(bench.job("two"))
+    assert done.wait(TIMEOUT)
+    blocker.go_on.set()
+    same.result(TIMEOUT)
+    other.result(TIMEOUT)
+    assert read == [[bench.folders["two"] / "model.safetensors"]]
+
+
+def test_files_of_a_model_that_is_still_at_hand_are_not_read_again(
+    open_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Sequence[Path]] = []
+    monkeypatch.setattr(prefetch, "page_in", lambda files, _: read.append(files))
+    bench = open_bench(ScriptedBackend(free=GIB + 512))  # one of them at a time
+    bench.do("two")
+    for _ in range(2):
+        blocker = bench.block()
+        other = bench.worker.submit(bench.job("two"))
+        blocker.go_on.set()
+        other.result(TIMEOUT)
+    assert "evict two" in bench.backend.history
+    assert read == []
+
+
+def test_reading_ahead_stops_when_nobody_waits_for_the_model_any_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, stopped = threading.Event(), threading.Event()
+
+    def page_in(_: Sequence[Path], token: CancelToken) -> int:
+        token.on_cancel(stopped.set)
+        started.set()
+        assert stopped.wait(TIMEOUT)
+        return 0
+
+    monkeypatch.setattr(prefetch, "page_in", page_in)
+    blocker, tokens = bench.block(), [CancelToken(), CancelToken()]
+    futures = [bench.worker.submit(bench.job("two", token=token)) for token in tokens]
+    assert started.wait(TIMEOUT)
+    tokens[0].cancel()
+    assert isinstance(futures[0].exception(TIMEOUT), Cancelled)
+    assert not stopped.is_set()
+    tokens[1].cancel()
+    assert stopped.wait(TIMEOUT)
+    blocker.go_on.set()
 
 
 def test_full_queue_refuses_politely(bench: Bench) -> None:
