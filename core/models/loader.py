@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
@@ -46,6 +46,8 @@ OnProgress = Callable[[str, float], None]
 """Called with what is being done and how far the load has got, 0 to 1."""
 OpenMemory = Callable[[Device], WeightMemory]
 OpenModel = Callable[[Skeleton, Device], CausalModel]
+_SHARED = (0, 0)
+"""What torch calls the memory that belongs to no recording."""
 _MODEL_START, _WEIGHTS_START = 0.1, 0.3
 _log = logging.getLogger(__name__)
 _STEP = 0.05
@@ -301,10 +303,17 @@ def _measure_cuda() -> Iterator[DeviceMemory]:
     yield DeviceMemory(
         device=Device.CUDA,
         name=torch.cuda.get_device_name(),
-        free=free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated(),
+        free=free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated() - _kept_by_recordings(),
         total=total,
         fast_bfloat16=torch.cuda.is_bf16_supported(including_emulation=False),
     )
+
+
+def _kept_by_recordings() -> int:
+    """Return the bytes that are no tensor's between two replays, and yet nobody else's: those of recorded steps."""
+    segments: list[dict[str, Any]] = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
+    kept = [one for one in segments if tuple(one.get("segment_pool_id", _SHARED)) != _SHARED]
+    return sum(int(one["total_size"]) - int(one["allocated_size"]) for one in kept)
 
 
 def _measure_host() -> Iterator[DeviceMemory]:

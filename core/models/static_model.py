@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from core.cancellation import CancelToken
 from core.models.causal_model import ReadsWithTransformers, count_bytes
 from core.models.fixed_cache import FixedCache, Reach
+from core.models.fused_norms import FusedNorms
 from core.models.recording import Recorder, Step
 
 WIDTHS = (1, 4, 8)
@@ -69,6 +70,7 @@ class StaticModel(ReadsWithTransformers):
         super().__init__(model)
         self._weights = weights
         self._recorder = recorder
+        self._norms = FusedNorms(model)
         self._cache = FixedCache(model.config)
         self._length = 0
         self._written = 0
@@ -168,14 +170,15 @@ class StaticModel(ReadsWithTransformers):
         start, last = self._inputs[0], self._inputs[1]
         written = start + torch.arange(width, device=self.device)
         self._cache.aim(Reach(end=reach, positions=written))
-        output = self._model(
-            input_ids=self._inputs[None, _HEADER : _HEADER + width],
-            # Some models choose their rotary frequencies by the largest position: that of padding must not count.
-            position_ids=torch.minimum(written, last)[None],
-            attention_mask=self._masks(written, reach),
-            past_key_values=self._cache,
-            use_cache=True,
-        )
+        with self._norms.used():
+            output = self._model(
+                input_ids=self._inputs[None, _HEADER : _HEADER + width],
+                # Some models choose their rotary frequencies by the largest position: that of padding must not count.
+                position_ids=torch.minimum(written, last)[None],
+                attention_mask=self._masks(written, reach),
+                past_key_values=self._cache,
+                use_cache=True,
+            )
         logits: torch.Tensor = output.logits[0]
         return logits
 

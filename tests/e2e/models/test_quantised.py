@@ -15,15 +15,20 @@ from transformers import AutoModelForCausalLM
 
 from core.cancellation import CancelToken
 from core.errors import Cancelled
+from core.messages import Phase, Role
 from core.models import quantised_files
 from core.models.copying import HostCopier
+from core.models.interface import JobTimes, ModelJob, ModelRunner, SamplingParams
 from core.models.loader import LoadedModel, TorchBackend
 from core.models.master import FileMasters
 from core.models.placement import Placement
 from core.models.quantised import Int4Linear, Int8Linear, find_kernel, rounding_error, use_kernel
+from core.models.registry import ModelRegistry
 from core.models.static_model import StaticModel
 from core.models.swap import ArenaMemory
 from core.models.weights import weigh
+from core.models.worker import ModelWorker
+from core.paths import DataFolders
 from core.settings import Device, Precision
 
 pytestmark = pytest.mark.e2e
@@ -188,6 +193,39 @@ def test_stored_weights_do_not_count_as_the_model_changing(folders: list[Path]) 
     first = turns.bring(folders[0], Precision.INT8, watch)
     first.evict()
     assert turns.bring(folders[0], Precision.INT8, watch).skeleton is first.skeleton
+
+
+def test_model_in_8_bits_answers_on_the_model_thread_and_says_what_it_is(tmp_path: Path, folders: list[Path]) -> None:
+    worker = ModelWorker(ModelRegistry(DataFolders(tmp_path / "home")), lambda: None)
+    phases: list[Phase] = []
+
+    def answer(runner: ModelRunner, _: JobTimes) -> str:
+        chunks = runner.generate(PROMPT[0].tolist(), SamplingParams(max_tokens=5), CancelToken())
+        return "".join(chunk.text for chunk in chunks)
+
+    def ask() -> str:
+        job = ModelJob(
+            role=Role.EXPLAIN,
+            model=str(folders[0]),
+            device=Device.CPU,
+            precision=Precision.INT8,
+            token=CancelToken(),
+            on_phase=phases.append,
+            run=answer,
+            keep_alive=0.0,
+        )
+        return worker.submit(job).result(60)
+
+    first = ask()
+    assert any("quantising its weights to int8, once" in phase.message for phase in phases)
+    info = worker.snapshot().models[0]
+    assert info.dtype == "int8"
+    assert "on CPU in int8" in str(info.detail)
+    assert info.bytes is not None
+    assert info.bytes < weigh(folders[0]).parameters * 2.5
+    worker.unload().result(60)
+    assert ask() == first
+    worker.close()
 
 
 # --- kernels that a device may have -----------------------------------------------------------

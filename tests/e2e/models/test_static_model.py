@@ -28,9 +28,20 @@ from core.settings import Device, Precision
 pytestmark = pytest.mark.e2e
 
 HALF = {"layer_types": ["full_attention", "sliding_attention", "full_attention"]}
+LONG = {
+    "original_max_position_embeddings": 60,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "original_max_position_embeddings": 60,
+        "short_factor": [1.0] * 8,
+        "long_factor": [1.0 + 0.3 * number for number in range(8)],
+    },
+}
 ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": lambda: tiny_llama(initializer_range=0.1),
     "phi3": lambda: tiny_phi3(initializer_range=0.1),
+    "phi3 with other frequencies for long texts": lambda: tiny_phi3(initializer_range=0.1, **LONG),
     "qwen2": lambda: tiny_qwen2(initializer_range=0.1, tie_word_embeddings=True),
     "qwen2 with a window in one layer": lambda: tiny_qwen2(
         initializer_range=0.1, use_sliding_window=True, sliding_window=47, **HALF
@@ -206,6 +217,22 @@ def test_nothing_of_an_earlier_step_is_overwritten(model: PreTrainedModel) -> No
     kept = first.clone()
     step(ours, [12])
     assert torch.equal(first, kept)
+
+
+def test_normalisations_are_those_of_transformers_again_after_a_step(model: PreTrainedModel) -> None:
+    """A prompt is read as transformers does, also when a step has failed."""
+    ours, expected = StaticModel(model, Still(), DirectRecorder()), read(TransformersModel(model), text(20))
+    read(ours, text(20))
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    hook = model.get_submodule("model.layers.2").register_forward_pre_hook(fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        step(ours, [11])
+    hook.remove()
+    assert not any("forward" in vars(module) for module in model.modules())
+    assert torch.equal(read(TransformersModel(model), text(20)), expected)
 
 
 def test_released_model_starts_anew_and_may_record_again(model: PreTrainedModel) -> None:
