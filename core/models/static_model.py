@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from core.cancellation import CancelToken
 from core.models.causal_model import ReadsWithTransformers, count_bytes
 from core.models.fixed_cache import FixedCache, Reach
-from core.models.fused_norms import FusedNorms
+from core.models.fused_step import FusedStep
 from core.models.recording import Recorder, Step
 
 WIDTHS = (1, 4, 8)
@@ -70,7 +70,7 @@ class StaticModel(ReadsWithTransformers):
         super().__init__(model)
         self._weights = weights
         self._recorder = recorder
-        self._norms = FusedNorms(model)
+        self._fused = FusedStep(model)
         self._cache = FixedCache(model.config)
         self._length = 0
         self._written = 0
@@ -170,7 +170,7 @@ class StaticModel(ReadsWithTransformers):
         start, last = self._inputs[0], self._inputs[1]
         written = start + torch.arange(width, device=self.device)
         self._cache.aim(Reach(end=reach, positions=written))
-        with self._norms.used():
+        with self._fused.used():
             output = self._model(
                 input_ids=self._inputs[None, _HEADER : _HEADER + width],
                 # Some models choose their rotary frequencies by the largest position: that of padding must not count.

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from core.cancellation import CancelToken
-from core.models import static_model
+from core.models import fused_step, static_model
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import HostCopier
 from core.models.loader import LoadedModel, TorchBackend
@@ -41,6 +41,9 @@ LONG = {
 ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": lambda: tiny_llama(initializer_range=0.1),
     "phi3": lambda: tiny_phi3(initializer_range=0.1),
+    "phi3 that turns a part of each head": lambda: tiny_phi3(
+        initializer_range=0.1, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
+    ),
     "phi3 with other frequencies for long texts": lambda: tiny_phi3(initializer_range=0.1, **LONG),
     "qwen2": lambda: tiny_qwen2(initializer_range=0.1, tie_word_embeddings=True),
     "qwen2 with a window in one layer": lambda: tiny_qwen2(
@@ -219,7 +222,24 @@ def test_nothing_of_an_earlier_step_is_overwritten(model: PreTrainedModel) -> No
     assert torch.equal(first, kept)
 
 
-def test_normalisations_are_those_of_transformers_again_after_a_step(model: PreTrainedModel) -> None:
+def test_step_takes_little_more_than_half_of_the_operations(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where starting kernels is what takes time, as on fast GPUs."""
+
+    def count() -> int:
+        recorder = TapeRecorder()
+        ours = StaticModel(model, Still(), recorder)
+        read(ours, text(20))
+        step(ours, [11])
+        return recorder.operations
+
+    fused = count()
+    monkeypatch.setattr(fused_step, "_KINDS", ())
+    assert fused < (0.75 if model.config.rope_parameters.get("partial_rotary_factor", 1) < 1 else 0.65) * count()
+
+
+def test_modules_are_those_of_transformers_again_after_a_step(model: PreTrainedModel) -> None:
     """A prompt is read as transformers does, also when a step has failed."""
     ours, expected = StaticModel(model, Still(), DirectRecorder()), read(TransformersModel(model), text(20))
     read(ours, text(20))
