@@ -8,7 +8,7 @@ is taken. Then come the link's own speed, swaps against what
 transformers and torch do, decoding, and the memory after many swaps. Rows called "emulated" cap
 the arena and hold copies back to the speed of a smaller card's link.
 
-Writes `bench/results/gpu-DEVICE.json` and a table beside it.
+Writes `bench/results/gpu-DEVICE.json` and a table beside it, after each part what there is so far.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import json
 import os
 import platform
 import re
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +34,7 @@ import transformers
 from transformers import AutoTokenizer
 
 from bench.figures import median
-from bench.gpu_decoding import check_steps, check_swaps, measure_decoding
+from bench.gpu_decoding import check_steps, check_swaps, measure_decoding, measure_quantised
 from bench.gpu_setup import (
     PacedStreamCopier,
     Row,
@@ -59,26 +61,73 @@ LINKS = {"Gen4 x8 laptop": 12.5 * GB, "Gen4 x16": 25 * GB}
 """Bytes per second that reach the device."""
 CHECKS = 20
 FIRST_LOADS = 3
+FEW = 5
+"""Rounds of what takes seconds."""
 SWAPS = 50
 
 
 def main() -> None:
-    """Check, measure, and write the results."""
+    """Check, measure, and write the results; the exit status says whether something was wrong."""
     options = _options()
     device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("torch finds no CUDA device here. To try the script itself: --tiny --device cpu")
+    report = Report(_facts(device, options), Path(options.results))
     with _scratch(options.models) as folder:
         print("Making models with random weights ...", flush=True)
         setup = _setup(folder, device, tiny=options.tiny, rounds=options.rounds)
-        wrong = check(setup)
-        if wrong:
-            raise SystemExit(f"{wrong} of {CHECKS} swapped models computed something else than fresh ones.")
+        for section in SECTIONS:
+            started = time.perf_counter()
+            report.add(section.__name__.strip("_").replace("_", " "), section(setup))
+            free(setup)
+            print(f"  ({time.perf_counter() - started:.0f} s)", flush=True)
+    report.finish()
+
+
+class Report:
+    """Figures as they come, and what went wrong: written after each part, so that they are there however it ends."""
+
+    def __init__(self, facts: Mapping[str, Any], folder: Path) -> None:
+        self._facts = facts
+        self._folder = folder
+        self._rows: list[Row] = []
+        self._problems: list[str] = []
+
+    def add(self, section: str, found: Iterable[Row | str]) -> None:
+        """Take rows, and sentences about what is wrong; a part that breaks off does not stop the others."""
+        print(section, flush=True)
+        try:
+            for one in found:
+                if isinstance(one, Row):
+                    self._rows.append(one)
+                else:
+                    self._note(one)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other parts can be measured
+            traceback.print_exc()
+            self._note(f"{section} broke off: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            # What the failed part held would take room from the next.
+            traceback.clear_frames(error.__traceback__)
+        write({**self._facts, "problems": self._problems}, self._rows, self._folder)
+
+    def finish(self) -> None:
+        """Print all, and end with an error if there was one."""
+        result = {**self._facts, "problems": self._problems}
+        print("\n".join(table(result, self._rows)))
+        print(json.dumps({**result, "rows": [asdict(row) for row in self._rows]}), flush=True)
+        sys.exit(1 if self._problems else 0)
+
+    def _note(self, problem: str) -> None:
+        print(f"WRONG: {problem}", flush=True)
+        self._problems.append(problem)
+
+
+def check_swapped(setup: Setup) -> Iterator[str]:
+    """Say whether models that were swapped in compute what fresh ones do."""
+    wrong = check(setup)
+    if wrong:
+        yield f"{wrong} of {CHECKS} swapped models computed something else than fresh ones."
+    else:
         print(f"{CHECKS} swapped models computed exactly what fresh ones compute.", flush=True)
-        wrong_steps, rows = check_recorded(setup)
-        if wrong_steps:
-            raise SystemExit("Recorded steps are wrong: " + "; ".join(wrong_steps))
-        print("Recorded steps said exactly what unrecorded ones say, before and after 50 swaps.", flush=True)
-        rows += measure(setup)
-    write(_facts(device, options), rows, Path(options.results))
 
 
 def check(setup: Setup) -> int:
@@ -94,26 +143,44 @@ def check(setup: Setup) -> int:
     return wrong
 
 
-def check_recorded(setup: Setup) -> tuple[list[str], list[Row]]:
-    """Return what is wrong with recorded steps, and what memory did meanwhile."""
+def check_recorded(setup: Setup) -> Iterator[Row | str]:
+    """Say what is wrong with recorded steps, and what memory did meanwhile."""
     problems, rows = check_swaps(setup)
-    return [*check_steps(setup), *problems], rows
+    yield from rows
+    problems = [*check_steps(setup), *problems]
+    yield from problems
+    if not problems:
+        print("Recorded steps said exactly what unrecorded ones say, before and after 50 swaps.", flush=True)
 
 
-def measure(setup: Setup) -> Iterator[Row]:
-    """Yield all figures."""
+def swapping(setup: Setup) -> Iterator[Row]:
+    """Swap each model in, in our way and in others."""
     floor = link_speed(setup)
     yield Row(name="Link, pinned host to device", median=floor / GB, p95=floor / GB, unit="GB/s")
     for kind, target in (("phi3", "≤ 0.16 s, ≥ 87 % of the link"), ("coder", "≤ 0.06 s")):
         yield from _full_swap(setup, kind, floor, target)
+    yield from _overlap_swaps(setup)
+    yield from _both_resident(setup)
+
+
+def decoding(setup: Setup) -> Iterator[Row]:
+    """Write replies."""
+    for kind, target in (("phi3", "≥ 280"), ("coder", "≥ 700")):
+        yield from measure_decoding(setup, kind, target)
+
+
+def fewer_bits(setup: Setup) -> Iterator[Row]:
+    """Write replies with quantised weights, which are made for it."""
+    for kind in setup.folders:
+        yield from measure_quantised(setup, kind)
+
+
+def other_ways_to_load(setup: Setup) -> Iterator[Row]:
+    """Load for the first time, and in the ways of others."""
+    for kind in setup.folders:
         yield from _first_loads(setup, kind)
         yield _theirs(setup, kind)
         yield _moved(setup, kind)
-    yield from _overlap_swaps(setup)
-    yield from _both_resident(setup)
-    for kind, target in (("phi3", "≥ 280"), ("coder", "≥ 700")):
-        yield from measure_decoding(setup, kind, target)
-    yield from _drift(setup)
 
 
 def link_speed(setup: Setup) -> float:
@@ -177,7 +244,7 @@ def _theirs(setup: Setup, kind: str) -> Row:
         AutoTokenizer.from_pretrained(setup.folders[kind])
         from_pretrained(setup.folders[kind], setup.device)
 
-    return make_row(f"{kind}: del, from_pretrained and tokenizer", timed(setup, load), "s")
+    return make_row(f"{kind}: del, from_pretrained and tokenizer", timed(setup, load, min(FEW, setup.rounds)), "s")
 
 
 def _moved(setup: Setup, kind: str) -> Row:
@@ -188,7 +255,7 @@ def _moved(setup: Setup, kind: str) -> Row:
         model.to("cpu")
         model.to(setup.device)
 
-    return make_row(f"{kind}: .to('cpu') and back", timed(setup, move), "s")
+    return make_row(f"{kind}: .to('cpu') and back", timed(setup, move, min(FEW, setup.rounds)), "s")
 
 
 def _overlap_swaps(setup: Setup) -> Iterator[Row]:
@@ -224,7 +291,7 @@ def _both_resident(setup: Setup) -> Iterator[Row]:
     turns.close()
 
 
-def _drift(setup: Setup) -> Iterator[Row]:
+def memory_over_swaps(setup: Setup) -> Iterator[Row]:
     """Swap many times; tell what memory and addresses did."""
     turns = Turns(setup, 1.02 * max(setup.size(kind) for kind in setup.folders))
     order = itertools.cycle(setup.folders.values())
@@ -288,24 +355,39 @@ def _facts(device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def write(facts: dict[str, Any], rows: Sequence[Row], folder: Path) -> None:
-    """Write the figures as JSON, and as a table of Markdown; print the latter, and the former as the last line."""
+def write(facts: Mapping[str, Any], rows: Sequence[Row], folder: Path) -> None:
+    """Write the figures as JSON, and as a table of Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{facts['device']} {'tiny' if facts['size'] == 'tiny' else ''}".lower()).strip(
-        "-"
-    )
+    words = f"{facts['device']} {'tiny' if facts['size'] == 'tiny' else ''}".lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-")
     result = {**facts, "rows": [asdict(row) for row in rows]}
     (folder / f"gpu-{slug}.json").write_text(json.dumps(result, indent=2) + "\n", "utf-8")
-    lines = [
-        f"# {facts['device']}, {facts['size']} size, torch {facts['torch']}, {facts['date']}",
+    (folder / f"gpu-{slug}.md").write_text("\n".join(table(facts, rows)) + "\n", "utf-8")
+
+
+def table(facts: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+    """Return the figures as lines of Markdown."""
+    versions = f"torch {facts['torch']}, transformers {facts['transformers']}"
+    return [
+        f"# {facts['device']}, {facts['size']} size, {versions}, {facts['date']}",
         "",
+        *(f"**Wrong:** {problem}\n" for problem in facts["problems"]),
         "| Figure | Median | p95 | Unit | Target | Note |",
         "|---|---|---|---|---|---|",
         *(f"| {r.name} | {r.median:.4g} | {r.p95:.4g} | {r.unit} | {r.target} | {r.note} |" for r in rows),
     ]
-    (folder / f"gpu-{slug}.md").write_text("\n".join(lines) + "\n", "utf-8")
-    print("\n".join(lines))
-    print(json.dumps(result))
+
+
+SECTIONS: Sequence[Callable[[Setup], Iterator[Row | str]]] = (
+    check_swapped,
+    check_recorded,
+    swapping,
+    decoding,
+    memory_over_swaps,
+    fewer_bits,
+    other_ways_to_load,
+)
+"""In this order: first whether it is right; what takes longest and says least of us last."""
 
 
 def _options() -> argparse.Namespace:

@@ -4,4 +4,5 @@
 set -eu
 cd "$(dirname "$0")/.."
 export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_PROGRESS_BARS=1
+"${PYTHON:-python3}" -m bench.gpu_versions
 exec "${PYTHON:-python3}" -m bench.gpu "$@"

@@ -18,7 +18,9 @@ from bench.random_models import Prompts
 from core.cancellation import CancelToken
 from core.models.causal_model import CausalModel
 from core.models.loader import OpenModel
+from core.models.quantised import Int8Linear
 from core.models.static_model import StaticModel
+from core.settings import Precision
 
 SWAPS = 50
 RUNS = 3
@@ -120,6 +122,30 @@ def measure_decoding(setup: Setup, kind: str, target: str) -> Iterator[Row]:
     yield _their_speed(setup, kind, short, count)
 
 
+def measure_quantised(setup: Setup, kind: str) -> Iterator[Row]:
+    """Yield what a model costs, and how fast it is, in fewer bits; on a CPU in 8 only, which is what it has there."""
+    prompt = Prompts().new(setup.lengths[0])
+    for precision in (Precision.INT8, Precision.INT4) if setup.is_cuda else (Precision.INT8,):
+        turns = Turns(setup, setup.size(kind))
+        started = time.perf_counter()
+        loaded = turns.bring(setup.folders[kind], precision=precision)
+        setup.synchronize()
+        seconds = time.perf_counter() - started
+        size = f"{loaded.bytes / GB:.3g} GB instead of {setup.size(kind) / GB:.3g}"
+        name = f"{kind} in {precision.value}"
+        yield Row(name=f"{name}: quantising, and first load", median=seconds, p95=seconds, unit="s", note=size)
+        expected = say(loaded.runner.model, prompt, setup.reply)
+        turns.close()
+        again = turns.bring(setup.folders[kind], precision=precision).runner.model
+        same = "the same tokens after unloading" if say(again, prompt, setup.reply) == expected else "OTHER TOKENS"
+        layers = loaded.skeleton.model.modules() if loaded.skeleton else []
+        has_kernel = any(isinstance(layer, Int8Linear) and layer.multiply_few for layer in layers)
+        how = "torch's own product in 8 bits" if has_kernel else "plain operations"
+        yield _speed(setup, again, prompt, setup.reply, f"{name}: decode", note=f"{how}; {same}")
+        again.release()
+        turns.close()
+
+
 def say(model: CausalModel, prompt: Sequence[int], count: int) -> list[int]:
     """Return the likeliest reply, read token by token."""
     said = [int(_read(model, prompt).argmax())]
@@ -131,7 +157,8 @@ def say(model: CausalModel, prompt: Sequence[int], count: int) -> list[int]:
 
 def say_guessed(model: CausalModel, prompt: Sequence[int], known: Sequence[int]) -> list[int]:
     """Return the likeliest reply, read with guesses out of a known one, of which some are made wrong."""
-    guesses = [token + 1 if index % WRONG == WRONG - 1 else token for index, token in enumerate(known)]
+    # Another token, but one that there is: a GPU that is asked for others stops working.
+    guesses = [abs(token - 1) if index % WRONG == WRONG - 1 else token for index, token in enumerate(known)]
     said = [int(_read(model, prompt).argmax())]
     with torch.inference_mode():
         while len(said) < len(known):

@@ -16,7 +16,7 @@ from core.cancellation import CancelToken
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import Copier, HostCopier, StreamCopier
 from core.models.loader import LoadedModel, OpenModel, TorchBackend
-from core.models.master import FileMasters, Masters, PinnedMasters
+from core.models.master import CudaPageLock, FileMasters, Masters, PinnedMasters
 from core.models.placement import Placement
 from core.models.recording import DirectRecorder, GraphRecorder
 from core.models.skeleton import Skeleton
@@ -90,21 +90,21 @@ class Turns:
     ) -> None:
         free(setup)
         self._setup = setup
-        masters: Masters = PinnedMasters() if setup.is_cuda else FileMasters()
+        masters: Masters = PinnedMasters(CudaPageLock(setup.device)) if setup.is_cuda else FileMasters()
         self._memory = ArenaMemory(setup.device, copier or _copier(setup.device), masters)
         self._backend = TorchBackend(
             capacity=int(capacity), open_memory=lambda _: self._memory, open_model=open_model or recorded
         )
         self._loaded: dict[Path, LoadedModel] = {}
 
-    def bring(self, folder: Path, *, alone: bool = True) -> LoadedModel:
+    def bring(self, folder: Path, *, alone: bool = True, precision: Precision = Precision.BFLOAT16) -> LoadedModel:
         """Load a model; the others leave first if it is to be alone."""
         if alone:
             for path in [path for path in self._loaded if path != folder]:
                 self._loaded.pop(path).evict()
         if folder not in self._loaded:
             device = Device.CUDA if self._setup.is_cuda else Device.CPU
-            place = Placement(device=device, precision=Precision.BFLOAT16, bytes=0)
+            place = Placement(device=device, precision=precision, bytes=0)
             self._loaded[folder] = self._backend.load(folder.name, folder, place, CancelToken(), _nothing)
         return self._loaded[folder]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config, PretrainedConfig, PreTrainedTokenizerFast
 
 _CHAT = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
@@ -79,7 +79,7 @@ def _make(folder: Path, kind: str, shape: Shape, device: str) -> Path:
     return folder
 
 
-def _config(kind: str, shape: Shape) -> PreTrainedConfig:
+def _config(kind: str, shape: Shape) -> PretrainedConfig:
     common: dict[str, Any] = {
         "vocab_size": shape.vocabulary,
         "hidden_size": shape.hidden,
@@ -93,8 +93,9 @@ def _config(kind: str, shape: Shape) -> PreTrainedConfig:
     }
     if kind == "phi3":
         return Phi3Config(**common, max_position_embeddings=4096, sliding_window=2047)
-    rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 100000.0}
-    return LlamaConfig(**common, max_position_embeddings=16384, rope_parameters=rope)
+    rope = {"rope_type": "linear", "factor": 4.0}
+    # Version 5 of transformers has both in `rope_parameters`, and understands what version 4 wants.
+    return LlamaConfig(**common, max_position_embeddings=16384, rope_scaling=rope, rope_theta=100000.0)
 
 
 def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:

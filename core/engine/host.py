@@ -65,7 +65,7 @@ class Engine:
         self._token = ""
         registry = ModelRegistry(folders)
         self._retrieval = Retrieval(folders, registry, self._on_change)
-        self._models = ModelWorker(registry, self._on_change)
+        self._models = ModelWorker(registry, self._on_change, on_lost=self._on_lost)
         service = ModelService(registry, Installer(registry), self._models, self._retrieval)
         self._report = StatusReport(service, self._models, self._retrieval)
         history = History(folders.conversations)
@@ -128,6 +128,11 @@ class Engine:
         """Note that something changed; callable from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._changed.set)
+
+    def _on_lost(self) -> None:
+        """Leave, so that the next request starts an engine to which the device is new; callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _announce(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -89,22 +90,13 @@ def count_bytes(cache: Cache) -> int:
     return sum(part.nbytes for layer in layers for part in (layer.keys, layer.values) if part is not None)
 
 
-class TransformersModel:
-    """A model of transformers.
-
-    Its cache keeps what has left a sliding window as well: dropping that would make going back
-    inexact. The model's own mask still hides it.
-    """
+class ReadsWithTransformers(ABC):
+    """What all that compute with a model of transformers have in common: how they read a piece of a text."""
 
     prefill_chunk = 256
-    step_width = 8
-    """The time of a step goes into reading weights, or on a GPU into starting kernels, for 8 tokens as for one."""
 
-    def __init__(self, model: PreTrainedModel, remark: str = "") -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
-        self.remark = remark
-        """What people should know about how it runs; empty if nothing."""
-        self._cache = DynamicCache()
 
     @property
     def context_length(self) -> int:
@@ -116,6 +108,49 @@ class TransformersModel:
         """Where logits are."""
         return self._model.device
 
+    def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
+        """Read a piece of a prompt; see `CausalModel.prefill`."""
+        return self._read(tokens, last=1)[0]
+
+    @abstractmethod
+    def release(self) -> None:
+        """Forget everything."""
+
+    @abstractmethod
+    def _cache_for(self, count: int) -> Cache:
+        """Return what holds the keys and values so far, ready for those of so many more tokens."""
+
+    @torch.inference_mode()
+    def _read(self, tokens: Sequence[int], *, last: int) -> torch.Tensor:
+        """Return the logits after the last tokens."""
+        ids = torch.tensor([list(tokens)], device=self.device)
+        try:
+            cache = self._cache_for(len(tokens))
+            output = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=last)
+        except BaseException:
+            # Some layers may have written their keys and values, and others not.
+            self.release()
+            raise
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
+
+class TransformersModel(ReadsWithTransformers):
+    """A model of transformers, whose keys and values are copied to a larger place with each token.
+
+    Its cache keeps what has left a sliding window as well: dropping that would make going back
+    inexact. The model's own mask still hides it.
+    """
+
+    step_width = 8
+    """The time of a step goes into reading weights, or on a GPU into starting kernels, for 8 tokens as for one."""
+
+    def __init__(self, model: PreTrainedModel, remark: str = "") -> None:
+        super().__init__(model)
+        self.remark = remark
+        """What people should know about how it runs; empty if nothing."""
+        self._cache = DynamicCache()
+
     @property
     def length(self) -> int:
         """Tokens read so far."""
@@ -126,25 +161,9 @@ class TransformersModel:
         """Bytes that keys and values take."""
         return count_bytes(self._cache)
 
-    def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
-        """Read a piece of a prompt; see `CausalModel.prefill`."""
-        return self._run(tokens, last=1)[0]
-
     def decode(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
         """Read a few tokens of a reply; see `CausalModel.decode`."""
-        return self._run(tokens, last=len(tokens))
-
-    def _run(self, tokens: Sequence[int], *, last: int) -> torch.Tensor:
-        """Return the logits after the last tokens."""
-        ids = torch.tensor([list(tokens)], device=self.device)
-        try:
-            output = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=last)
-        except BaseException:
-            # Some layers may have added their keys and values, and others not.
-            self.release()
-            raise
-        logits: torch.Tensor = output.logits[0]
-        return logits
+        return self._read(tokens, last=len(tokens))
 
     def truncate(self, length: int) -> None:
         """Forget all but the first `length` tokens."""
@@ -154,3 +173,6 @@ class TransformersModel:
     def release(self) -> None:
         """Forget everything."""
         self._cache = DynamicCache()
+
+    def _cache_for(self, count: int) -> Cache:
+        return self._cache

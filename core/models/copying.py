@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-STAGE = 128 << 20
-"""Bytes of each of the two buffers through which memory is copied that the device cannot read itself."""
+CHUNK = 32 << 20
+"""Bytes that are copied at a time, and between two looks at a cancel token."""
+
+_log = logging.getLogger(__name__)
 
 
 class Copier(Protocol):
@@ -20,7 +23,7 @@ class Copier(Protocol):
         ...
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
-        """Copy one chunk, and change its type if they differ. Both are flat."""
+        """Copy at most `CHUNK` bytes, and change their type if they differ. Both are flat."""
         ...
 
     def gate(self, module: nn.Module) -> None:
@@ -108,14 +111,18 @@ class _Ring:
     """Two pinned buffers: one is filled while the other is read by the device."""
 
     def __init__(self) -> None:
-        self._buffers: list[torch.Tensor] = []
+        self._buffers: list[torch.Tensor] | None = None
         self._free = [torch.cuda.Event() for _ in range(2)]  # type: ignore[no-untyped-call]
         self._next = 0
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
         """Copy on the current stream."""
+        if self._buffers is None:
+            self._buffers = _pinned(len(self._free))
         if not self._buffers:
-            self._buffers = [torch.empty(STAGE, dtype=torch.uint8, pin_memory=True) for _ in self._free]
+            # What CUDA does with memory that is not pinned is slower, and done when it returns.
+            target.copy_(source)
+            return
         buffer, free = self._buffers[self._next], self._free[self._next]
         free.synchronize()
         staged = buffer[: target.nbytes].view(target.dtype)
@@ -123,3 +130,12 @@ class _Ring:
         target.copy_(staged, non_blocking=True)
         free.record()
         self._next = 1 - self._next
+
+
+def _pinned(count: int) -> list[torch.Tensor]:
+    """Return so many buffers for a chunk each, or none if the system does not allow that much pinned memory."""
+    try:
+        return [torch.empty(CHUNK, dtype=torch.uint8, pin_memory=True) for _ in range(count)]
+    except RuntimeError as error:
+        _log.warning("Weights are copied without pinned memory, which is slower: %s", error)
+        return []

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig
-from transformers.cache_utils import Cache, CacheLayerMixin, get_layer_types_and_kwargs
+from transformers import PretrainedConfig
+from transformers.cache_utils import Cache, CacheLayerMixin
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -31,18 +31,18 @@ class Reach:
 class FixedCache(Cache):
     """Keys and values of all layers."""
 
-    def __init__(self, config: PreTrainedConfig) -> None:
+    def __init__(self, config: PretrainedConfig) -> None:
         """Start empty: memory is taken when the first keys come.
 
         Raises:
             ValueError: The model has layers that look back in another way than all, or a window.
         """
-        types, options = get_layer_types_and_kwargs(config)
-        if other := sorted(set(types) - {FULL, SLIDING}):
+        kinds = _kinds(config)
+        if other := sorted(set(kinds) - {FULL, SLIDING}):
             raise ValueError(f"layers of the kind {other[0]} cannot be kept in place")
-        self._rooms = [_Room(is_sliding=kind == SLIDING) for kind in types]
+        self._rooms = [_Room(is_sliding=kind == SLIDING) for kind in kinds]
         super().__init__(layers=list(self._rooms))
-        self.windows = {kind: option.get("sliding_window") for kind, option in zip(types, options, strict=True)}
+        self.windows = {kind: config.sliding_window if kind == SLIDING else None for kind in kinds}
         """For each kind of layers, how many tokens it looks back; None if all."""
         self.capacity = 0
         """Tokens that there is room for."""
@@ -123,6 +123,20 @@ class _Room(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def get_max_length(self) -> int:
         """Return how many tokens there is room for."""
         return self._capacity
+
+    get_max_cache_shape = get_max_length
+    """Its name in older versions of transformers."""
+
+
+def _kinds(config: PretrainedConfig) -> list[str]:
+    """Return how each layer looks back, which only some configurations say by themselves."""
+    kinds: list[str] | None = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return list(kinds)
+    if getattr(config, "attention_chunk_size", None) is not None:
+        return ["chunked_attention"]
+    window = getattr(config, "sliding_window", None)
+    return [FULL if window is None else SLIDING] * int(config.num_hidden_layers)
 
 
 def _like(states: torch.Tensor, capacity: int) -> torch.Tensor:

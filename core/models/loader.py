@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
@@ -21,9 +22,10 @@ from core.cancellation import CancelToken
 from core.errors import OutOfMemory
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import StreamCopier
-from core.models.master import PinnedMasters
-from core.models.packed.models import PackedModels
-from core.models.placement import DeviceMemory, Placement
+from core.models.master import CudaPageLock, PinnedMasters
+from core.models.placement import DeviceMemory, Placement, compute_precision
+from core.models.quantised import Multiply, find_kernel, use_kernel
+from core.models.quantised_files import quantise
 from core.models.recording import GraphRecorder
 from core.models.runner import Runner, list_tokens
 from core.models.skeleton import Skeleton
@@ -31,6 +33,9 @@ from core.models.static_model import StaticModel
 from core.models.swap import ArenaMemory, OnFraction, SeparateMemory, WeightMemory
 from core.models.weights import Stamp, damaged, stamp
 from core.settings import Device, Precision
+
+if TYPE_CHECKING:
+    from core.models.packed.models import PackedModels
 
 _DTYPES = {
     Precision.FLOAT32: torch.float32,
@@ -41,6 +46,8 @@ OnProgress = Callable[[str, float], None]
 """Called with what is being done and how far the load has got, 0 to 1."""
 OpenMemory = Callable[[Device], WeightMemory]
 OpenModel = Callable[[Skeleton, Device], CausalModel]
+_SHARED = (0, 0)
+"""What torch calls the memory that belongs to no recording."""
 _MODEL_START, _WEIGHTS_START = 0.1, 0.3
 _log = logging.getLogger(__name__)
 _STEP = 0.05
@@ -97,7 +104,8 @@ class TorchBackend:
         self._open_memory = open_memory or _open_memory
         self._open_model = open_model or _open_model
         self._memories: dict[Device, WeightMemory] = {}
-        self._packed = PackedModels(_load_tokenizer)
+        self._packed: PackedModels | None = None
+        self._kernels: dict[torch.dtype, Multiply | None] = {}
         self._kept: dict[tuple[Path, Device, Precision], _Kept] = {}
 
     def measure(self) -> list[DeviceMemory]:
@@ -114,7 +122,7 @@ class TorchBackend:
             OutOfMemory: The device's memory ran out.
             Cancelled: The token was set; checked between stages, and while weights are copied.
         """
-        if placement.precision is Precision.INT4:
+        if placement.precision is Precision.INT4 and placement.device is Device.CPU:
             return self._load_packed(name, folder, token, on_progress)
         token.raise_if_cancelled()
         kept = self._keep(name, folder, placement, token, on_progress)
@@ -122,8 +130,12 @@ class TorchBackend:
         skeleton = kept.skeleton
         on_progress("reading the weights", _WEIGHTS_START)
         self._make_room(kept, placement, memory)
+
+        def report(fraction: float) -> None:
+            on_progress("reading the weights", _between(_WEIGHTS_START, 1.0, fraction))
+
         try:
-            memory.load(skeleton, self._growth(placement, memory), token, _in_steps(on_progress))
+            memory.load(skeleton, self._growth(placement, memory), token, _in_steps(report))
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(f"The model {name} does not fit: {_first_line(error)}", model=name) from error
         on_progress("ready", 1.0)
@@ -132,12 +144,17 @@ class TorchBackend:
         )
 
     def _load_packed(self, name: str, folder: Path, token: CancelToken, on_progress: OnProgress) -> LoadedModel:
+        # What prepares packed models is for the CPU; a GPU machine may have another version of what it is made of.
+        from core.models.packed.models import PackedModels  # noqa: PLC0415
+
+        self._packed = self._packed or PackedModels(_load_tokenizer)
         opened = self._packed.load(name, folder, token, on_progress)
         return LoadedModel(skeleton=None, runner=opened.runner, bytes=opened.facts.bytes, evict=opened.evict)
 
     def release(self) -> None:
         """Give back what is held for models that are not in use."""
-        self._packed.release()
+        if self._packed:
+            self._packed.release()
         for memory in self._memories.values():
             memory.release()
         self._forget_idle()
@@ -146,6 +163,15 @@ class TorchBackend:
             torch.cuda.empty_cache()
         if torch.backends.mps.is_available():
             torch.mps.empty_cache()
+
+    def find_lost(self) -> str:
+        """Return why the GPU will never compute again in this process; empty as long as it does."""
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            try:
+                torch.cuda.synchronize()
+            except RuntimeError as error:
+                return _first_line(error)
+        return ""
 
     def _keep(
         self, name: str, folder: Path, placement: Placement, token: CancelToken, on_progress: OnProgress
@@ -158,12 +184,36 @@ class TorchBackend:
             tokenizer = _load_tokenizer(folder)
             token.raise_if_cancelled()
             on_progress("building the model", _MODEL_START)
-            skeleton = Skeleton(name, folder, _DTYPES[placement.precision])
+            skeleton = self._build(name, folder, placement, token, on_progress)
             token.raise_if_cancelled()
             model = self._open_model(skeleton, placement.device)
             runner = Runner(name, model, tokenizer, _end_tokens(skeleton.model))
             self._kept[key] = _Kept(skeleton, runner, files)
         return self._kept[key]
+
+    def _build(
+        self, name: str, folder: Path, placement: Placement, token: CancelToken, on_progress: OnProgress
+    ) -> Skeleton:
+        place = next(one for one in _measure() if one.device is placement.device)
+        dtype = _DTYPES[compute_precision(placement.precision, place)]
+        if placement.precision in _DTYPES:
+            return Skeleton(name, folder, dtype)
+
+        def rewrite(model: PreTrainedModel) -> Path:
+            doing = f"quantising its weights to {placement.precision.value}, once"
+            report = _in_steps(lambda fraction: on_progress(doing, _between(_MODEL_START, _WEIGHTS_START, fraction)))
+            return quantise(model, folder, placement.precision, report, token)
+
+        skeleton = Skeleton(name, folder, dtype, rewrite)
+        if placement.device is Device.CUDA:
+            use_kernel(skeleton.model, self._kernel(dtype))
+        return skeleton
+
+    def _kernel(self, dtype: torch.dtype) -> Multiply | None:
+        """Return what multiplies by 8 bits best on the GPU, tried once."""
+        if dtype not in self._kernels:
+            self._kernels[dtype] = find_kernel(torch.device(Device.CUDA.value), dtype)
+        return self._kernels[dtype]
 
     def _memory(self, device: Device) -> WeightMemory:
         if device not in self._memories:
@@ -202,7 +252,7 @@ class TorchBackend:
 def _open_memory(device: Device) -> WeightMemory:
     where = torch.device(device.value)
     if device is Device.CUDA:
-        return ArenaMemory(where, StreamCopier(where), PinnedMasters())
+        return ArenaMemory(where, StreamCopier(where), PinnedMasters(CudaPageLock(where)))
     return SeparateMemory(where)
 
 
@@ -218,17 +268,21 @@ def _open_model(skeleton: Skeleton, device: Device) -> CausalModel:
         return TransformersModel(skeleton.model, remark)
 
 
-def _in_steps(on_progress: OnProgress) -> OnFraction:
+def _in_steps(report: OnFraction) -> OnFraction:
     """Report only what a person would see: twenty steps instead of hundreds of weights."""
     shown = 0.0
 
-    def report(fraction: float) -> None:
+    def report_some(fraction: float) -> None:
         nonlocal shown
         if fraction - shown >= _STEP:
             shown = fraction
-            on_progress("reading the weights", _WEIGHTS_START + (1 - _WEIGHTS_START) * fraction)
+            report(fraction)
 
-    return report
+    return report_some
+
+
+def _between(start: float, end: float, fraction: float) -> float:
+    return start + (end - start) * fraction
 
 
 def _measure() -> list[DeviceMemory]:
@@ -249,10 +303,17 @@ def _measure_cuda() -> Iterator[DeviceMemory]:
     yield DeviceMemory(
         device=Device.CUDA,
         name=torch.cuda.get_device_name(),
-        free=free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated(),
+        free=free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated() - _kept_by_recordings(),
         total=total,
         fast_bfloat16=torch.cuda.is_bf16_supported(including_emulation=False),
     )
+
+
+def _kept_by_recordings() -> int:
+    """Return the bytes that are no tensor's between two replays, and yet nobody else's: those of recorded steps."""
+    segments: list[dict[str, Any]] = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
+    kept = [one for one in segments if tuple(one.get("segment_pool_id", _SHARED)) != _SHARED]
+    return sum(int(one["total_size"]) - int(one["allocated_size"]) for one in kept)
 
 
 def _measure_host() -> Iterator[DeviceMemory]:

@@ -14,12 +14,16 @@ from core.models.weights import Footprint
 from core.settings import Device, Precision
 
 BYTES_PER_PARAMETER = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2, Precision.FLOAT16: 2}
+BYTES_QUANTISED = {Precision.INT8: 1.001, Precision.INT4: 0.625}
+"""The same for matrices of layers that are quantised, scales and zeros included."""
 RESERVE = 600 << 20
 """Bytes kept free for activations and the device's own use."""
 RECORDED_STEPS = 128 << 20
 """Bytes that recorded steps take on a GPU: their own memory, and what the driver keeps of them."""
 WORKING_CONTEXT = 4096
 """Tokens of keys and values that a model must have room for to be useful."""
+_UNPACKING = {Precision.INT8: 1, Precision.INT4: 2}
+"""How often the largest matrix is there at once while it is unpacked."""
 _GIB = 1 << 30
 _BILLION = 1e9
 
@@ -106,14 +110,23 @@ class Need:
     """Keys and values of a working context, activations, and the device's own use."""
 
     @classmethod
-    def of(cls, footprint: Footprint, precision: Precision, device: Device) -> Need:
+    def of(cls, footprint: Footprint, precision: Precision, place: DeviceMemory) -> Need:
         """Return what a model takes in a precision on a device."""
-        packed = footprint.packed if precision is Precision.INT4 else None
-        width = BYTES_PER_PARAMETER[Precision.FLOAT32 if packed else precision]
+        packed = footprint.packed if precision is Precision.INT4 and place.device is Device.CPU else None
+        computed = compute_precision(precision, place)
+        width = BYTES_PER_PARAMETER[Precision.FLOAT32 if packed else computed]
+        weights, unpacked = footprint.parameters * width, 0
+        if packed:
+            weights = packed.bytes
+        elif precision in BYTES_QUANTISED:
+            plain = footprint.parameters - footprint.matrices - footprint.head
+            eight = footprint.head * BYTES_QUANTISED[Precision.INT8]
+            weights = int(plain * width + eight + footprint.matrices * BYTES_QUANTISED[precision])
+            # While it is used, the matrix of a layer is there as numbers that the device computes with.
+            unpacked = _UNPACKING[precision] * footprint.largest * width
         context = footprint.kv_per_token * min(footprint.context_length, WORKING_CONTEXT) * width
-        recorded = RECORDED_STEPS if device is Device.CUDA else 0
-        weights = packed.bytes if packed else footprint.parameters * width
-        return cls(weights=weights, headroom=RESERVE + recorded + context)
+        recorded = RECORDED_STEPS if place.device is Device.CUDA else 0
+        return cls(weights=weights, headroom=RESERVE + recorded + context + unpacked)
 
     @property
     def room(self) -> int:
@@ -168,8 +181,9 @@ def _options(
     for place in _candidates(devices, device):  # 1, 5
         others = {key: size for key, (where, size) in resident.items() if where is place.device}
         for chosen in _precisions(place, precision, footprint):  # 4
-            speedup = footprint.packed.speedup if footprint.packed and chosen is Precision.INT4 else None
-            need = Need.of(footprint, chosen, place.device)
+            is_packed = chosen is Precision.INT4 and place.device is Device.CPU
+            speedup = footprint.packed.speedup if footprint.packed and is_packed else None
+            need = Need.of(footprint, chosen, place)
             yield _Option(place=place, precision=chosen, need=need, others=others, speedup=speedup)
 
 
@@ -185,21 +199,36 @@ def _precisions(place: DeviceMemory, precision: Precision, footprint: Footprint)
     """Return what is worth trying on a device, the best first.
 
     On the CPU, the time goes into reading weights: packed ones, which are there only if they
-    were measured to be faster, are best.
+    were measured to be faster, are best. On others, what is quantised is there for what would not fit.
     """
-    packed = footprint.packed is not None and place.device is Device.CPU
+    on_cpu = place.device is Device.CPU
+    packed = footprint.packed is not None and on_cpu
+    quantised = list(BYTES_QUANTISED) if footprint.matrices and not on_cpu else []
     if precision is Precision.AUTO:
         if packed:
             return [Precision.INT4]
-        if place.fast_bfloat16:
-            return [Precision.BFLOAT16]
-        return [Precision.FLOAT32, Precision.BFLOAT16] if place.device is Device.CPU else [Precision.FLOAT16]
-    if precision not in BYTES_PER_PARAMETER and not (packed and precision is Precision.INT4):
-        choices = ", ".join(one.value for one in [*BYTES_PER_PARAMETER, *([Precision.INT4] if packed else [])])
+        if on_cpu and not place.fast_bfloat16:
+            return [Precision.FLOAT32, Precision.BFLOAT16]
+        return [compute_precision(Precision.AUTO, place), *quantised]
+    if footprint.matrices and on_cpu:
+        quantised = [Precision.INT8]
+    choices = [*BYTES_PER_PARAMETER, *quantised, *([Precision.INT4] if packed else [])]
+    if precision not in choices:
         raise InvalidParams(
-            "precision", f"{precision.value!r} is not available for this model on {place.name}; choose from {choices}"
+            "precision",
+            f"{precision.value!r} is not available for this model on {place.name}; "
+            f"choose from {', '.join(one.value for one in choices)}",
         )
     return [precision]
+
+
+def compute_precision(precision: Precision, place: DeviceMemory) -> Precision:
+    """Return what a device computes in, which for quantised weights is not what they are kept in."""
+    if precision in BYTES_PER_PARAMETER:
+        return precision
+    if place.fast_bfloat16:
+        return Precision.BFLOAT16
+    return Precision.FLOAT32 if place.device is Device.CPU else Precision.FLOAT16
 
 
 def _reason(option: _Option, evict: Sequence[Hashable], misses: Sequence[_Option]) -> str:

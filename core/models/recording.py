@@ -7,6 +7,7 @@ always reads and writes the same memory can be captured once and be replayed as 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -75,7 +76,7 @@ class GraphRecorder:
             try:
                 output = step()
             finally:
-                graph.capture_end()
+                self._end(graph)
 
         def replay() -> torch.Tensor:
             graph.replay()
@@ -90,6 +91,17 @@ class GraphRecorder:
             graph.reset()
         self._graphs.clear()
         self._pool = None
+
+    def _end(self, graph: torch.cuda.CUDAGraph) -> None:
+        try:
+            graph.capture_end()
+        except RuntimeError:
+            # torch would go on giving this pool's memory to captures, and would not empty its cache.
+            index = torch.cuda.current_device()
+            with suppress(RuntimeError, AttributeError):  # it has done so; or torch has other names for it
+                torch._C._cuda_endAllocateToPool(index, self._pool)  # noqa: SLF001
+                torch._C._cuda_releasePool(index, self._pool)  # noqa: SLF001
+            raise
 
     def _warm_up(self, step: Step) -> None:
         current = torch.cuda.current_stream(self._device)

@@ -39,21 +39,30 @@ class Weight:
         return self.shape.numel() * self.dtype.itemsize
 
 
+Rewrite = Callable[[PreTrainedModel], Path]
+
+
 class Skeleton:
     """Modules whose parameters can be bound to any memory, and never compute on memory they have lost."""
 
-    def __init__(self, name: str, folder: Path, dtype: torch.dtype) -> None:
+    def __init__(self, name: str, folder: Path, dtype: torch.dtype, rewrite: Rewrite | None = None) -> None:
         """Build the modules as transformers does, with all its checks.
+
+        Args:
+            name: The model's, for people.
+            folder: The model's.
+            dtype: What it computes in.
+            rewrite: Gives the modules other weights, and returns the folder that holds them.
 
         Raises:
             ModelDamaged: Files are missing, unreadable or do not fit together.
         """
         self.name = name
-        self._folder = folder
         self.model = _from_pretrained(name, folder)
+        self._folder = rewrite(self.model) if rewrite else folder
         parameters = _named(self.model)
         self.weights = [_describe(names, parameter, dtype) for names, parameter in parameters]
-        self._fresh: list[torch.Tensor] | None = [parameter.data for _, parameter in parameters]
+        self._fresh: list[torch.Tensor] | None = None if rewrite else [parameter.data for _, parameter in parameters]
         self._places = [[_owner(self.model, name) for name in names] for names, _ in parameters]
         self._nothing = [_on_meta(weight) for weight in self.weights]
         self.stages = [_stage(self.model, weight.names[0]) for weight in self.weights]

@@ -17,8 +17,9 @@ import torch
 from transformers import PreTrainedModel
 
 from core.cancellation import CancelToken
-from core.models.causal_model import count_bytes
+from core.models.causal_model import ReadsWithTransformers, count_bytes
 from core.models.fixed_cache import FixedCache, Reach
+from core.models.fused_step import FusedStep
 from core.models.recording import Recorder, Step
 
 WIDTHS = (1, 4, 8)
@@ -50,10 +51,9 @@ class Weights(Protocol):
         ...
 
 
-class StaticModel:
+class StaticModel(ReadsWithTransformers):
     """Implements `core.models.causal_model.CausalModel`."""
 
-    prefill_chunk = 256
     step_width = WIDTHS[-1]
 
     def __init__(self, model: PreTrainedModel, weights: Weights, recorder: Recorder) -> None:
@@ -67,9 +67,10 @@ class StaticModel:
         Raises:
             ValueError: The model keeps something else than keys and values, or limits them in an unknown way.
         """
-        self._model = model
+        super().__init__(model)
         self._weights = weights
         self._recorder = recorder
+        self._fused = FusedStep(model)
         self._cache = FixedCache(model.config)
         self._length = 0
         self._written = 0
@@ -83,16 +84,6 @@ class StaticModel:
         """Why steps are not recorded; empty as long as they can be."""
 
     @property
-    def context_length(self) -> int:
-        """Longest text, in tokens."""
-        return int(self._model.config.max_position_embeddings)
-
-    @property
-    def device(self) -> torch.device:
-        """Where logits are."""
-        return self._model.device
-
-    @property
     def length(self) -> int:
         """Tokens read so far."""
         return self._length
@@ -101,10 +92,6 @@ class StaticModel:
     def bytes_kept(self) -> int:
         """Bytes that keys and values take."""
         return count_bytes(self._cache)
-
-    def prefill(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
-        """Read a piece of a prompt; see `CausalModel.prefill`."""
-        return self._read(tokens, last=1)[0]
 
     def decode(self, tokens: Sequence[int], token: CancelToken) -> torch.Tensor:
         """Read a few tokens of a reply; see `CausalModel.decode`."""
@@ -129,23 +116,17 @@ class StaticModel:
         self._length = self._written = 0
         self.remark = ""
 
-    @torch.inference_mode()
     def _read(self, tokens: Sequence[int], *, last: int) -> torch.Tensor:
-        """Return the logits after the last tokens."""
-        end = self._length + len(tokens)
-        ids = torch.tensor([list(tokens)], device=self.device)
-        try:
-            self._reserve(end)
-            self._cache.clear(self._length, self._written)
-            self._cache.aim(Reach(self._length, end))
-            output = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=last)
-        except BaseException:
-            # Some layers may have written their keys and values, and others not.
-            self.release()
-            raise
-        self._length = self._written = end
-        logits: torch.Tensor = output.logits[0]
+        logits = super()._read(tokens, last=last)
+        self._length = self._written = self._length + len(tokens)
         return logits
+
+    def _cache_for(self, count: int) -> FixedCache:
+        end = self._length + count
+        self._reserve(end)
+        self._cache.clear(self._length, self._written)
+        self._cache.aim(Reach(self._length, end))
+        return self._cache
 
     @torch.inference_mode()
     def _run_step(self, tokens: Sequence[int], width: int) -> torch.Tensor:
@@ -189,14 +170,15 @@ class StaticModel:
         start, last = self._inputs[0], self._inputs[1]
         written = start + torch.arange(width, device=self.device)
         self._cache.aim(Reach(end=reach, positions=written))
-        output = self._model(
-            input_ids=self._inputs[None, _HEADER : _HEADER + width],
-            # Some models choose their rotary frequencies by the largest position: that of padding must not count.
-            position_ids=torch.minimum(written, last)[None],
-            attention_mask=self._masks(written, reach),
-            past_key_values=self._cache,
-            use_cache=True,
-        )
+        with self._fused.used():
+            output = self._model(
+                input_ids=self._inputs[None, _HEADER : _HEADER + width],
+                # Some models choose their rotary frequencies by the largest position: that of padding must not count.
+                position_ids=torch.minimum(written, last)[None],
+                attention_mask=self._masks(written, reach),
+                past_key_values=self._cache,
+                use_cache=True,
+            )
         logits: torch.Tensor = output.logits[0]
         return logits
 

@@ -15,12 +15,10 @@ import torch
 from core.cancellation import CancelToken
 from core.errors import OutOfMemory
 from core.models.arena import Arena, Tenant
-from core.models.copying import Copier
+from core.models.copying import CHUNK, Copier
 from core.models.master import Masters
 from core.models.skeleton import Skeleton
 
-CHUNK = 32 << 20
-"""Bytes copied between two looks at the cancel token."""
 _MIB = 1 << 20
 OnFraction = Callable[[float], None]
 
@@ -158,7 +156,9 @@ class ArenaMemory:
         for skeleton, place in list(self._places.items()):
             if not place.tenant.in_use:
                 self._give_back(skeleton)
-                self._masters.release(skeleton)
+        # Also of those that lost their place to others before: nothing reads a copy any more but for these.
+        self._copier.wait()
+        self._masters.release(but=self._places.keys())
 
     def _settle(self, skeleton: Skeleton, growth: int) -> _Place:
         """Give a model a place; if the places of models that are not in use are in the way, they go."""

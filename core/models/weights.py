@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelDamaged
+from core.models.packed.facts import FOLDER as PACKED
 from core.models.packed.facts import PackFacts, read_facts
+from core.settings import Device, Precision
 
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 100_000_000
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_HEAD = "lm_head.weight"
+_MATRIX = 2
+"""Dimensions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,12 @@ class Footprint:
     """Numbers kept for each token of context: keys and values of all layers."""
     context_length: int
     """Longest prompt plus reply, in tokens."""
+    matrices: int = 0
+    """Those of the parameters that can be quantised: the matrices of the layers."""
+    head: int = 0
+    """Those that choose the tokens; 0 if the embedding does so too."""
+    largest: int = 0
+    """Parameters of the largest matrix."""
     packed: PackFacts | None = None
     """What there is in 4 bits for the CPU."""
 
@@ -42,18 +53,30 @@ def weigh(folder: Path) -> Footprint:
     """
     config = read_json(folder / "config.json")
     _require(folder / "tokenizer.json")
-    parameters = sum(_count_parameters(shard) for shard in shards(folder))
+    shapes = {name: shape for shard in shards(folder) for name, shape in _read_shapes(shard).items()}
+    sizes = {name: math.prod(shape) for name, shape in shapes.items() if len(shape) == _MATRIX and "embed" not in name}
+    head = sizes.pop(_HEAD, 0)
     context = int(config.get("max_position_embeddings") or 2048)
     heads = int(config.get("num_attention_heads") or 1)
     head_size = int(config.get("head_dim") or int(config.get("hidden_size") or 0) // heads)
     kv_heads = int(config.get("num_key_value_heads") or heads)
     layers = int(config.get("num_hidden_layers") or 0)
     return Footprint(
-        parameters=parameters,
+        parameters=sum(math.prod(shape) for shape in shapes.values()),
         kv_per_token=2 * layers * kv_heads * head_size,
         context_length=context,
+        matrices=sum(sizes.values()),
+        head=head,
+        largest=max([head, *sizes.values()]),
         packed=read_facts(folder),
     )
+
+
+def where_stored(folder: Path, precision: Precision, device: Device) -> Path:
+    """Return the folder with the weights as they are used in a precision, below the model's if they are derived."""
+    if precision is Precision.INT4 and device is Device.CPU:
+        return folder / PACKED
+    return folder / f"quantised-{precision.value}" if precision in {Precision.INT8, Precision.INT4} else folder
 
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -108,8 +131,8 @@ def shards(folder: Path) -> Iterable[Path]:
     return [folder / SINGLE]
 
 
-def _count_parameters(shard: Path) -> int:
-    """Count the numbers in a safetensors file and check that all of it is there.
+def _read_shapes(shard: Path) -> dict[str, list[int]]:
+    """Return the shapes of the tensors in a safetensors file, and check that all of it is there.
 
     Format: eight bytes with the header's length, the header as JSON, the tensors' bytes
     (https://github.com/huggingface/safetensors#format).
@@ -122,11 +145,11 @@ def _count_parameters(shard: Path) -> int:
             raise damaged(shard, f"has {size} bytes and no valid safetensors header")
         try:
             header = json.loads(stream.read(length))
-            tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
-            end = _LENGTH_BYTES + length + max((tensor["data_offsets"][1] for tensor in tensors), default=0)
-            count = sum(math.prod(tensor["shape"]) for tensor in tensors)
+            tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+            end = _LENGTH_BYTES + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+            shapes = {name: [int(size) for size in tensor["shape"]] for name, tensor in tensors.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise damaged(shard, f"has no valid safetensors header ({error})") from error
     if end != size:
         raise damaged(shard, f"has {size} bytes instead of {end}")
-    return int(count)
+    return shapes

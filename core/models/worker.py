@@ -25,9 +25,11 @@ from core.errors import AssistantError, Cancelled, EngineBusy, EngineUnavailable
 from core.messages import MemoryInfo, ModelInfo, ModelState, Phase, PhaseName, QueueInfo, Role
 from core.models.installer import Installer
 from core.models.interface import ChatMessage, JobTimes, ModelJob, ModelRunner, OnPhase, SamplingParams, TokenChunk
+from core.models.packed.facts import read_facts
 from core.models.placement import DeviceMemory, Placement, plan
+from core.models.prefetch import Prefetcher
 from core.models.registry import ModelRegistry
-from core.models.weights import weigh
+from core.models.weights import weigh, where_stored
 from core.scheduling import Residency, Waiting, choose
 from core.settings import Device, Precision
 
@@ -81,6 +83,10 @@ class Backend(Protocol):
 
     def release(self) -> None:
         """Give back the memory that is held for evicted models."""
+        ...
+
+    def find_lost(self) -> str:
+        """Return why a device will never compute again in this process; empty as long as none is lost."""
         ...
 
 
@@ -158,6 +164,7 @@ class ModelWorker:
         on_change: Callable[[], None],
         *,
         open_backend: Callable[[], Backend] | None = None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the thread.
 
@@ -165,11 +172,14 @@ class ModelWorker:
             registry: Finds models on this machine.
             on_change: Called on the model thread when `snapshot` has changed; must return at once.
             open_backend: Makes what computes, on the model thread, when the first job comes.
+            on_lost: Called on the model thread when a device has stopped working: only a new process can use it again.
         """
         self._registry = registry
         self._installer = Installer(registry)
         self._on_change = on_change
         self._open_backend = open_backend or _open_torch
+        self._on_lost = on_lost
+        self._prefetcher = Prefetcher()
         self._changed = threading.Condition()
         # Guarded by `_changed`:
         self._queue: dict[int, _Entry] = {}
@@ -179,6 +189,9 @@ class ModelWorker:
         self._views: dict[ModelKey, _View] = {}
         self._roles: dict[Role, ModelKey] = {}
         self._device: DeviceMemory | None = None
+        self._placed: dict[ModelKey, Placement] = {}
+        self._at_hand: set[ModelKey] = set()
+        """Models whose weights a device has, or has copies of, whether they are loaded or not."""
         # Touched by the model thread only:
         self._backend: Backend | None = None
         self._residents: dict[ModelKey, _Resident] = {}
@@ -216,6 +229,7 @@ class ModelWorker:
             return future
         if ahead:
             job.on_phase(Phase(name=PhaseName.QUEUED, message=f"Waiting for {ahead} other request(s)"))
+            self._read_ahead(entry.key)
         job.token.on_cancel(lambda: self._drop(ticket))
         return future
 
@@ -258,11 +272,32 @@ class ModelWorker:
             unloads, self._unloads = self._unloads, []
             running = self._running
             self._changed.notify_all()
+        self._prefetcher.stop()
         if running:
             running.token.cancel()
         for future in [*(entry.future for entry in left), *(future for _, future in unloads)]:
             _fail(future, _closing_error())
         self._thread.join(_CLOSE_TIMEOUT)
+
+    def _read_ahead(self, key: ModelKey) -> None:
+        """Let a model that waits for another one find its files in memory."""
+        with self._changed:
+            state, at_hand = self._views.get(key, _View()).state, key in self._at_hand
+        if not at_hand and state not in {ModelState.LOADING, ModelState.READY, ModelState.RUNNING}:
+            self._prefetcher.start(key, lambda: self._files(key))
+
+    def _files(self, key: ModelKey) -> list[Path]:
+        """Return the files that a model's weights will probably be read from: the same as last time, if there was one."""
+        with self._changed:
+            placed, has_gpu = self._placed.get(key), self._device is not None
+        folder = self._registry.locate(key.model)
+        if placed is not None:
+            stored = where_stored(folder, placed.precision, placed.device)
+        elif has_gpu or read_facts(folder) is None:
+            stored = folder
+        else:
+            stored = where_stored(folder, Precision.INT4, Device.CPU)
+        return sorted(stored.glob("*.safetensors"))
 
     def _refusal(self) -> AssistantError | None:
         if self._closing:
@@ -292,8 +327,11 @@ class ModelWorker:
         """Answer a job that was cancelled while it waited."""
         with self._changed:
             entry = self._queue.pop(ticket, None)
+            wanted = {one.key for one in self._queue.values()}
         if entry:
             _fail(entry.future, Cancelled())
+            if entry.key not in wanted:
+                self._prefetcher.stop(entry.key)
 
     # --- the model thread -----------------------------------------------------------------
 
@@ -359,7 +397,22 @@ class ModelWorker:
             return
         if not isinstance(error, AssistantError):
             _log.error("A job of the kind %s failed", entry.job.method, exc_info=error)
-        entry.future.set_exception(_without_frames(error))
+        lost = self._explain_loss(error)
+        entry.future.set_exception(lost or _without_frames(error))
+        if lost:
+            _log.error("%s", lost.message)
+            self._on_lost()
+
+    def _explain_loss(self, error: BaseException) -> ModelFailed | None:
+        """Return what to tell people if it was the device that failed, and will fail again."""
+        ours = isinstance(error, AssistantError) and not isinstance(error, ModelFailed)
+        reason = "" if ours or self._backend is None else self._backend.find_lost()
+        if not reason:
+            return None
+        return ModelFailed(
+            f"The GPU has stopped working: {reason}. Ask again: the engine starts anew, without it if it does not come "
+            "back. If this happens often, set device to 'cpu'."
+        )
 
     def _do(self, entry: _Entry, token: CancelToken) -> Any:
         started = time.monotonic()
@@ -400,6 +453,7 @@ class ModelWorker:
             self._roles[entry.job.role] = key
             self._views.setdefault(key, _View())
         if key not in self._residents:
+            self._prefetcher.stop(key)
             self._show(key, state=ModelState.LOADING, detail=None, progress=0.0)
             try:
                 self._residents[key] = self._load(key, entry.job.on_phase, token)
@@ -439,6 +493,10 @@ class ModelWorker:
 
         loaded = backend.load(key.model, folder, placement, token, report)
         self._last_load = time.monotonic()
+        with self._changed:
+            self._placed[key] = placement
+            if placement.device is not Device.CPU:
+                self._at_hand.add(key)
         self._show(
             key,
             state=ModelState.READY,
@@ -486,6 +544,8 @@ class ModelWorker:
         """Unload models, and give back all memory that no loaded model needs."""
         self._evict(keys)
         self._open().release()
+        with self._changed:
+            self._at_hand.intersection_update(self._residents)
         self._measure()
 
     def _measure(self) -> None:

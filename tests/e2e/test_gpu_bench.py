@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+
+from bench.gpu import Report
+from bench.gpu_setup import Row
 
 pytestmark = pytest.mark.e2e
 
@@ -31,6 +36,7 @@ def test_benchmark_of_gpus_runs_at_tiny_size_on_the_cpu(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
+    assert result["problems"] == []
     assert "computed exactly what fresh ones compute" in done.stdout
     assert "Recorded steps said exactly what unrecorded ones say" in done.stdout
     figures = {row["name"]: row["median"] for row in result["rows"]}
@@ -38,3 +44,23 @@ def test_benchmark_of_gpus_runs_at_tiny_size_on_the_cpu(tmp_path: Path) -> None:
     assert figures["steps recorded again in 50 swaps"] == figures["weights that changed their address"] == 0
     assert json.loads(next(tmp_path.glob("gpu-*.json")).read_text()) == result
     assert next(tmp_path.glob("gpu-*.md")).read_text().count("\n| ") == len(result["rows"]) + 1
+
+
+def test_what_breaks_off_is_told_and_the_rest_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"device": "Card", "size": "full", "torch": "2", "transformers": "5", "date": "today"}
+    report = Report(facts, tmp_path)
+
+    def breaking() -> Iterator[Row | str]:
+        yield Row(name="first", median=1, p95=1, unit="s")
+        raise torch.OutOfMemoryError("full\nof tensors")
+
+    report.add("decoding", breaking())
+    written = json.loads((tmp_path / "gpu-card.json").read_text())
+    assert written["problems"] == ["decoding broke off: OutOfMemoryError: full"]
+    report.add("swapping", iter([Row(name="second", median=2, p95=2, unit="s"), "one answer differs"]))
+    with pytest.raises(SystemExit) as ended:
+        report.finish()
+    assert ended.value.code == 1
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["name"] for row in result["rows"]] == ["first", "second"]
+    assert "**Wrong:** one answer differs" in (tmp_path / "gpu-card.md").read_text()

@@ -41,6 +41,9 @@ class OneModelBackend:
     def release(self) -> None:
         """Nothing is held."""
 
+    def find_lost(self) -> str:
+        return ""
+
 
 def settings_for_model(folder: Path, **more: object) -> Settings:
     """Make a folder that looks like a tiny model, and settings that name it for both roles."""

@@ -25,6 +25,8 @@ class TapeRecorder:
         self.records = 0
         self.replays = 0
         self.releases = 0
+        self.operations = 0
+        """What the last recorded step consists of, without mere views: about as many kernels on a GPU."""
 
     def record(self, step: Step) -> Step:
         step()
@@ -32,6 +34,7 @@ class TapeRecorder:
         with tape:
             output = step()
         self.records += 1
+        self.operations = tape.computing
         released = self.releases
 
         def replay() -> torch.Tensor:
@@ -53,12 +56,15 @@ class _Tape(TorchDispatchMode):
         self._operations: list[tuple[Any, Any, Any, Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        if name in WAITS or name in FROM_HOST:
-            raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
+        if name(func) in WAITS or name(func) in FROM_HOST:
+            raise RuntimeError(f"operation not permitted when stream is capturing: {name(func)}")
         result = func(*args, **(kwargs or {}))
         self._operations.append((func, args, kwargs or {}, result))
         return result
+
+    @property
+    def computing(self) -> int:
+        return sum(not func._schema.returns[0].alias_info or name(func).endswith("_") for func, *_ in self._operations)
 
     def play(self, output: torch.Tensor) -> torch.Tensor:
         made: dict[int, torch.Tensor] = {}
@@ -71,6 +77,10 @@ class _Tape(TorchDispatchMode):
             for old, new in zip(_tensors(result), _tensors(done), strict=True):
                 made[id(old)] = new
         return now(output)
+
+
+def name(func: Any) -> str:
+    return str(func.overloadpacket.__name__)
 
 
 def _tensors(result: Any) -> list[torch.Tensor]:

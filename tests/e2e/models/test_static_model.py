@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from core.cancellation import CancelToken
-from core.models import static_model
+from core.models import fused_step, static_model
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import HostCopier
 from core.models.loader import LoadedModel, TorchBackend
@@ -28,9 +28,23 @@ from core.settings import Device, Precision
 pytestmark = pytest.mark.e2e
 
 HALF = {"layer_types": ["full_attention", "sliding_attention", "full_attention"]}
+LONG = {
+    "original_max_position_embeddings": 60,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "original_max_position_embeddings": 60,
+        "short_factor": [1.0] * 8,
+        "long_factor": [1.0 + 0.3 * number for number in range(8)],
+    },
+}
 ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": lambda: tiny_llama(initializer_range=0.1),
     "phi3": lambda: tiny_phi3(initializer_range=0.1),
+    "phi3 that turns a part of each head": lambda: tiny_phi3(
+        initializer_range=0.1, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
+    ),
+    "phi3 with other frequencies for long texts": lambda: tiny_phi3(initializer_range=0.1, **LONG),
     "qwen2": lambda: tiny_qwen2(initializer_range=0.1, tie_word_embeddings=True),
     "qwen2 with a window in one layer": lambda: tiny_qwen2(
         initializer_range=0.1, use_sliding_window=True, sliding_window=47, **HALF
@@ -206,6 +220,39 @@ def test_nothing_of_an_earlier_step_is_overwritten(model: PreTrainedModel) -> No
     kept = first.clone()
     step(ours, [12])
     assert torch.equal(first, kept)
+
+
+def test_step_takes_little_more_than_half_of_the_operations(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where starting kernels is what takes time, as on fast GPUs."""
+
+    def count() -> int:
+        recorder = TapeRecorder()
+        ours = StaticModel(model, Still(), recorder)
+        read(ours, text(20))
+        step(ours, [11])
+        return recorder.operations
+
+    fused = count()
+    monkeypatch.setattr(fused_step, "_KINDS", ())
+    assert fused < (0.75 if model.config.rope_parameters.get("partial_rotary_factor", 1) < 1 else 0.65) * count()
+
+
+def test_modules_are_those_of_transformers_again_after_a_step(model: PreTrainedModel) -> None:
+    """A prompt is read as transformers does, also when a step has failed."""
+    ours, expected = StaticModel(model, Still(), DirectRecorder()), read(TransformersModel(model), text(20))
+    read(ours, text(20))
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    hook = model.get_submodule("model.layers.2").register_forward_pre_hook(fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        step(ours, [11])
+    hook.remove()
+    assert not any("forward" in vars(module) for module in model.modules())
+    assert torch.equal(read(TransformersModel(model), text(20)), expected)
 
 
 def test_released_model_starts_anew_and_may_record_again(model: PreTrainedModel) -> None:

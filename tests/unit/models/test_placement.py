@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidParams, OutOfMemory
 from core.models.packed.facts import PackFacts
-from core.models.placement import RESERVE, DeviceMemory, plan
+from core.models.placement import RESERVE, DeviceMemory, compute_precision, plan
 from core.models.weights import Footprint
 from core.settings import Device, Precision
 
 GIB = 1 << 30
 PHI = Footprint(parameters=3_821_079_552, kv_per_token=2 * 32 * 32 * 96, context_length=4096)
 CODER = Footprint(parameters=1_346_471_936, kv_per_token=2 * 24 * 16 * 128, context_length=16384)
+
+
+PHI_IN_LAYERS = replace(PHI, matrices=3_623_878_656, head=98_500_608, largest=98_500_608)
 
 
 def gpu(free: float, total: float = 12.0, *, fast: bool = True) -> DeviceMemory:
@@ -62,6 +67,42 @@ def test_smaller_precision_when_the_best_one_does_not_fit() -> None:
     placed = plan("phi", PHI, [cpu(12, fast=False)], {})
     assert placed.precision is Precision.BFLOAT16
     assert "on CPU in float32" in placed.reason
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "precision", "size"),
+    [(11.3, 12.0, Precision.BFLOAT16, 7.1), (7.3, 8.0, Precision.INT8, 3.65), (5.3, 6.0, Precision.INT4, 2.4)],
+)
+def test_model_is_quantised_as_little_as_the_card_needs(
+    free: float, total: float, precision: Precision, size: float
+) -> None:
+    placed = plan("phi", PHI_IN_LAYERS, [gpu(free, total), cpu(32)], {})
+    assert (placed.device, placed.precision) == (Device.CUDA, precision)
+    assert placed.bytes / GIB == pytest.approx(size, rel=0.02)
+    assert placed.bytes + placed.headroom <= free * GIB
+    if precision is not Precision.BFLOAT16:
+        assert "it needs 9.3 GiB on GPU in bfloat16, which has" in placed.reason
+
+
+def test_what_does_not_fit_quantised_either_goes_to_the_next_device() -> None:
+    placed = plan("phi", PHI_IN_LAYERS, [gpu(3.4, 4.0), cpu(32)], {})
+    assert (placed.device, placed.precision) == (Device.CPU, Precision.BFLOAT16)
+    assert "in int4, which has 3.4 GiB of 4.0 GiB" in placed.reason
+
+
+def test_taking_turns_is_better_than_less_precision() -> None:
+    placed = plan("phi", PHI_IN_LAYERS, [gpu(7.2, 10.0), cpu(32)], {"coder": (Device.CUDA, 3 * GIB)})
+    assert (placed.precision, placed.evict) == (Precision.BFLOAT16, ("coder",))
+
+
+def test_cards_without_bfloat16_compute_quantised_weights_in_half_precision() -> None:
+    assert compute_precision(Precision.INT8, gpu(8, fast=False)) is Precision.FLOAT16
+    assert compute_precision(Precision.INT8, gpu(8)) is Precision.BFLOAT16
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT4])
+def test_quantised_precision_can_be_chosen_on_a_gpu(precision: Precision) -> None:
+    assert plan("phi", PHI_IN_LAYERS, [gpu(20)], {}, precision=precision).precision is precision
 
 
 def test_chosen_precision_is_kept() -> None:

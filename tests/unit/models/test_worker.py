@@ -26,6 +26,7 @@ from core.errors import (
     OutOfMemory,
 )
 from core.messages import ModelState, Phase, PhaseName, Role
+from core.models import prefetch
 from core.models.interface import JobTimes, ModelJob, ModelRunner, SamplingParams
 from core.models.placement import DeviceMemory, Placement
 from core.models.registry import ModelRegistry
@@ -44,6 +45,7 @@ class ScriptedBackend:
     free: int = 100 * GIB
     failures: list[BaseException] = field(default_factory=list)
     hold: threading.Event | None = None
+    lost: str = ""
     deaf: bool = False
     """Whether a load that is held does not look at its token."""
     loading: threading.Event = field(default_factory=threading.Event)
@@ -78,6 +80,9 @@ class ScriptedBackend:
 
     def release(self) -> None:
         self.history.append("release")
+
+    def find_lost(self) -> str:
+        return self.lost
 
 
 class _Loaded:
@@ -162,7 +167,7 @@ class Blocker:
 def open_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
-    def make(backend: ScriptedBackend | None = None) -> Bench:
+    def make(backend: ScriptedBackend | None = None, on_lost: Callable[[], None] = lambda: None) -> Bench:
         backend = backend or ScriptedBackend()
         bench: Bench
 
@@ -173,7 +178,7 @@ def open_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
                     bench.states.append(entry)
 
         registry = ModelRegistry(DataFolders(tmp_path / "home"))
-        worker = ModelWorker(registry, on_change, open_backend=lambda: backend)
+        worker = ModelWorker(registry, on_change, open_backend=lambda: backend, on_lost=on_lost)
         bench = Bench(worker, backend, {name: model_folder(tmp_path, name) for name in ("one", "two")})
         benches.append(bench)
         return bench
@@ -297,6 +302,38 @@ def test_error_of_a_job_reaches_its_waiter_and_the_next_job_runs(bench: Bench) -
     with pytest.raises(ModelFailed, match="broken"):
         bench.do(run=fail)
     assert bench.do(run=lambda _, __: "fine") == "fine"
+
+
+@pytest.mark.parametrize("error", [ModelFailed("The model one failed: CUDA error"), RuntimeError("CUDA error")])
+def test_device_that_has_stopped_working_is_reported_and_ends_the_process(
+    open_bench: Callable[..., Bench], error: Exception
+) -> None:
+    ended = threading.Event()
+    bench = open_bench(on_lost=ended.set)
+
+    def fail(*_: object) -> None:
+        bench.backend.lost = "CUDA error: an illegal memory access was encountered"
+        raise error
+
+    with pytest.raises(ModelFailed, match=r"GPU has stopped working: CUDA error: an illegal .* Ask again"):
+        bench.do(run=fail)
+    assert ended.wait(TIMEOUT)
+
+
+@pytest.mark.parametrize("error", [ModelFailed("broken"), OutOfMemory("full"), Cancelled()])
+def test_other_failures_do_not_end_the_process(open_bench: Callable[..., Bench], error: Exception) -> None:
+    ended = threading.Event()
+    bench = open_bench(on_lost=ended.set)
+    token = CancelToken()
+
+    def fail(*_: object) -> None:
+        token.cancel()
+        raise error
+
+    with pytest.raises(type(error)):
+        bench.do(run=fail, token=token)
+    assert bench.do(run=lambda _, __: "fine") == "fine"
+    assert not ended.is_set()
 
 
 def test_kept_error_does_not_keep_the_model(bench: Bench) -> None:
@@ -522,6 +559,66 @@ def test_cancelled_background_job_does_not_run_again(bench: Bench) -> None:
     token.cancel()
     with pytest.raises(Cancelled):
         background.result(TIMEOUT)
+
+
+def test_files_of_a_model_that_waits_for_another_are_read_ahead(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Sequence[Path]] = []
+    done = threading.Event()
+
+    def page_in(files: Sequence[Path], _: CancelToken) -> int:
+        read.append(files)
+        done.set()
+        return 0
+
+    monkeypatch.setattr(prefetch, "page_in", page_in)
+    blocker = bench.block()
+    same = bench.worker.submit(bench.job("one"))
+    assert not done.is_set()
+    other = bench.worker.submit(bench.job("two"))
+    assert done.wait(TIMEOUT)
+    blocker.go_on.set()
+    same.result(TIMEOUT)
+    other.result(TIMEOUT)
+    assert read == [[bench.folders["two"] / "model.safetensors"]]
+
+
+def test_files_of_a_model_that_is_still_at_hand_are_not_read_again(
+    open_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Sequence[Path]] = []
+    monkeypatch.setattr(prefetch, "page_in", lambda files, _: read.append(files))
+    bench = open_bench(ScriptedBackend(free=GIB + 512))  # one of them at a time
+    bench.do("two")
+    for _ in range(2):
+        blocker = bench.block()
+        other = bench.worker.submit(bench.job("two"))
+        blocker.go_on.set()
+        other.result(TIMEOUT)
+    assert "evict two" in bench.backend.history
+    assert read == []
+
+
+def test_reading_ahead_stops_when_nobody_waits_for_the_model_any_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, stopped = threading.Event(), threading.Event()
+
+    def page_in(_: Sequence[Path], token: CancelToken) -> int:
+        token.on_cancel(stopped.set)
+        started.set()
+        assert stopped.wait(TIMEOUT)
+        return 0
+
+    monkeypatch.setattr(prefetch, "page_in", page_in)
+    blocker, tokens = bench.block(), [CancelToken(), CancelToken()]
+    futures = [bench.worker.submit(bench.job("two", token=token)) for token in tokens]
+    assert started.wait(TIMEOUT)
+    tokens[0].cancel()
+    assert isinstance(futures[0].exception(TIMEOUT), Cancelled)
+    assert not stopped.is_set()
+    tokens[1].cancel()
+    assert stopped.wait(TIMEOUT)
+    blocker.go_on.set()
 
 
 def test_full_queue_refuses_politely(bench: Bench) -> None:
