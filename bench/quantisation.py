@@ -31,9 +31,9 @@ from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig
 from core.models.packed.facts import FOLDER, read_facts
 from core.models.packed.gguf_source import GgufSource
-from core.models.packed.quantize import Matrix
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import open_decoder
+from core.models.quantize import Matrix
 from core.models.registry import ModelRegistry
 from core.models.weights import weigh
 from core.paths import DataFolders

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from core.models.packed.quantize import CENTRE, GROUP, quantize_int4, quantize_int8
+from core.models.quantize import GROUP, quantize, quantize_rows
 from core.settings import Precision
 
 Multiply = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -25,6 +25,8 @@ Multiply = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 FEW = 8
 """Tokens up to which the time of a product goes into reading weights."""
 _BITS, _LOW = 4, 15
+_CENTRE = 8
+"""The code that stands for a zero, so that what is computed with is small, and rounded little."""
 _PROBE = (4096, 3072)
 """Shape of the matrix that products are tried with."""
 _NEAR = 0.02
@@ -75,8 +77,8 @@ class Int8Linear(_Quantised):
     @staticmethod
     def quantise(weights: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the parameters that stand for weights."""
-        matrix = quantize_int8(weights)
-        return {"codes": matrix.codes, "scales": matrix.scales.bfloat16()}
+        codes, scales = quantize_rows(weights, torch.bfloat16)
+        return {"codes": codes, "scales": scales.bfloat16()}
 
     def dequantise(self) -> torch.Tensor:
         """Return the weights."""
@@ -104,16 +106,17 @@ class Int4Linear(_Quantised):
     @staticmethod
     def quantise(weights: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the parameters that stand for weights."""
-        matrix = quantize_int4(weights)
+        matrix = quantize(weights, _BITS, stored=torch.bfloat16)
         first, second = matrix.codes.chunk(2, dim=1)
         codes = first | (second << _BITS)
-        return {"codes": codes, "scales": matrix.scales.bfloat16(), "zeros": matrix.zeros.bfloat16()}
+        zeros = matrix.lows + _CENTRE * matrix.scales
+        return {"codes": codes, "scales": matrix.scales.bfloat16(), "zeros": zeros.bfloat16()}
 
     def dequantise(self) -> torch.Tensor:
         """Return the weights."""
         rows, groups = self.scales.shape
         codes = torch.cat([self.codes & _LOW, self.codes >> _BITS], dim=1).view(rows, groups, GROUP)
-        weights = codes.to(self.scales.dtype).sub_(CENTRE)
+        weights = codes.to(self.scales.dtype).sub_(_CENTRE)
         return weights.mul_(self.scales[..., None]).add_(self.zeros[..., None]).view(rows, -1)
 
 

@@ -9,7 +9,8 @@ from transformers import PreTrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from core.models.packed.emit import LANES
-from core.models.packed.products import GROUP, ROWS
+from core.models.packed.products import ROWS
+from core.models.quantize import GROUP
 
 ARCHITECTURES = frozenset({"llama", "mistral", "phi3", "qwen2"})
 """Model types of transformers that differ only in what `DecoderConfig` says."""

@@ -8,8 +8,7 @@ import gguf
 import numpy as np
 import torch
 
-from core.models.packed.products import GROUP
-from core.models.packed.quantize import Matrix, quantize
+from core.models.quantize import GROUP, Matrix, quantize
 
 _Q4_0, _Q4_1, _Q4_K = (gguf.GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q4_K"))
 _COARSE_BITS = 7

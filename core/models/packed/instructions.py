@@ -16,8 +16,6 @@ from core.models.packed.emit import I8, I32, constant, declare
 
 QUAD = 4
 """Neighbours in a row whose products are added up at once."""
-LARGEST_CODE = 127
-"""Of a weight, so that two products of 8 bits fit into a sum of 16."""
 _PAIR = 2
 _NIBBLE_BITS = 4
 _I16 = ir.IntType(16)

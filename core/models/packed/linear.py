@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from core.models.packed.instructions import QUAD, MakeDot, usable_dots
 from core.models.packed.kernel import BITS, Kernel
-from core.models.packed.products import GROUP, ROWS, scratch_bytes
-from core.models.packed.quantize import LEVELS, Matrix
+from core.models.packed.products import ROWS, scratch_bytes
+from core.models.quantize import GROUP, LEVELS, Matrix
 
 _THREAD_SHARE = 1 << 18
 """Products from which it pays to wake one more thread."""

@@ -19,9 +19,9 @@ from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig, why_unsupported
 from core.models.packed.facts import FOLDER, write_facts
 from core.models.packed.linear import find_kernel, open_linear, pack_matrix
-from core.models.packed.quantize import quantize
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import OnProgress, pack
+from core.models.quantize import quantize
 
 _WORTH = 1.1
 """Speed-up below which packing is not worth its rounding."""

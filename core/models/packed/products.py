@@ -41,11 +41,10 @@ from core.models.packed.emit import (
     store,
 )
 from core.models.packed.instructions import QUAD, Dot
+from core.models.quantize import GROUP
 
 ROWS = 16
 """Rows of a record."""
-GROUP = 32
-"""Columns of a record: neighbours in a row that share a scale and a low."""
 _TILE = 4
 """Tokens for which weights are unpacked once."""
 _LARGEST = 127.0

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from safetensors import safe_open
 
-from core.models.packed.quantize import Matrix, quantize
+from core.models.quantize import Matrix, quantize
 from core.models.weights import shards
 
 

@@ -18,8 +18,8 @@ from core.models.packed.config import DecoderConfig
 from core.models.packed.decoder import Decoder, DecoderLayer, Norm
 from core.models.packed.kernel import Kernel
 from core.models.packed.linear import Head, Tensors, find_kernel, open_linear, pack_matrix
-from core.models.packed.quantize import WHOLE, Matrix, quantize, stack
 from core.models.packed.sources import SafetensorsSource, WeightSource
+from core.models.quantize import WHOLE, Matrix, quantize, stack
 from core.models.weights import damaged
 
 _OUTER = "outer.safetensors"

@@ -23,9 +23,9 @@ from core.models.packed.gguf_source import GgufSource
 from core.models.packed.instructions import MakeDot, usable_dots
 from core.models.packed.kernel import Kernel
 from core.models.packed.linear import Head, Linear, find_kernel, open_linear, pack_matrix
-from core.models.packed.quantize import quantize, stack
 from core.models.packed.sources import SafetensorsSource
 from core.models.packed.store import open_decoder, pack
+from core.models.quantize import quantize, stack
 
 pytestmark = pytest.mark.e2e
 
