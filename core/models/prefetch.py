@@ -74,7 +74,9 @@ def page_in(files: Sequence[Path], token: CancelToken) -> int:
     buffer, total = bytearray(_CHUNK), 0
     for file in files:
         with file.open("rb", buffering=0) as stream:
-            while count := stream.readinto(buffer):
+            count = 1
+            while count:
                 token.raise_if_cancelled()
+                count = stream.readinto(buffer) or 0
                 total += count
     return total
