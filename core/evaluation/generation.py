@@ -2,7 +2,8 @@
 
 HumanEval is also what the assistant knows, so each task is forgotten while it is asked for:
 it is never retrieved for itself. Without retrieval means with an empty store. Decoding is
-greedy, one answer a task, and an unknown task is generated anyway.
+greedy, one answer a task, and an unknown task is generated anyway. Where retrieval has nothing
+to offer, the prompt is the same without it, and so is the answer: it is written once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from core.evaluation.engines import throw_away_engine
 from core.evaluation.plots import Bar, bars
 from core.evaluation.report import Plot, Report, Table, examples, figure, percent_with_interval
 from core.evaluation.setup import Setup
+from core.generation.grounding import Band
 from core.messages import (
     ForgetRequest,
     GenerateRequest,
@@ -59,17 +61,6 @@ async def evaluate(setup: Setup) -> Report:
     with setup.run(NAME, data.digest, 2 * len(data.cases)) as run:
         async with throw_away_engine(setup.folders, setup.settings) as engine:
             stored = [task.task_id for task in (await engine.call(TasksRequest(limit=_ALL), TaskList)).tasks]
-            await _forget(engine, stored)
-            without = [
-                await run.case(
-                    "functions written, without retrieval",
-                    f"without/{case.task_id}",
-                    Attempt,
-                    partial(_attempt, engine, case),
-                )
-                for case in data.cases
-            ]
-            await _restore(engine, stored)
             grounded = [
                 await run.case(
                     "functions written, with retrieval",
@@ -78,6 +69,16 @@ async def evaluate(setup: Setup) -> Report:
                     partial(_leave_out, engine, case, stored),
                 )
                 for case in data.cases
+            ]
+            await _forget(engine, stored)
+            without = [
+                await run.case(
+                    "functions written, without retrieval",
+                    f"without/{case.task_id}",
+                    Attempt,
+                    partial(_without, engine, case, attempt),
+                )
+                for case, attempt in zip(data.cases, grounded, strict=True)
             ]
     return report(data.source, data.cases, grounded, without)
 
@@ -90,6 +91,7 @@ def report(
     gained, lost = flips(cases, passed_without, passed)
     models = sorted({one.model for one in (*grounded, *without) if one.model})
     adapted = sum(one.adapted for one in grounded)
+    same = sum(one.band == Band.UNKNOWN for one in grounded)
     return Report(
         name=NAME,
         title="Generation: do the functions pass their tests?",
@@ -100,6 +102,7 @@ def report(
             "gained": len(gained),
             "lost": len(lost),
             "adapted": adapted,
+            "samePrompt": same,
             "syntaxValid": figure(metrics.share([one.syntax for one in grounded])),
             "model": ", ".join(models),
         },
@@ -111,6 +114,7 @@ def report(
             ("passes only with retrieval", str(len(gained))),
             ("passes only without retrieval", str(len(lost))),
             ("answered with an adapted task", str(adapted)),
+            ("asked in the same words, since nothing was close enough", str(same)),
         ),
         tables=(
             _by_band(grounded, without),
@@ -167,6 +171,11 @@ async def _attempt(engine: EngineClient, case: GenerationCase) -> Attempt:
     code = f"{preamble(case.prompt, case.entry_point)}\n{answer.code}"
     verdict = await try_out(code, f"{case.test}\n\ncheck({case.entry_point})\n")
     return attempt_of(answer, verdict)
+
+
+async def _without(engine: EngineClient, case: GenerationCase, grounded: Attempt) -> Attempt:
+    """Ask for a function with an empty store, unless the answer is known already."""
+    return grounded if grounded.band == Band.UNKNOWN else await _attempt(engine, case)
 
 
 async def _leave_out(engine: EngineClient, case: GenerationCase, stored: Sequence[str]) -> Attempt:

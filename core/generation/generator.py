@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from core.cancellation import CancelToken
 from core.context import RequestContext
 from core.generation import adapt, grounding
 from core.generation.contradiction import contradict
+from core.generation.examples import are_telling, read_examples, try_on
 from core.generation.extract import StreamingExtractor
 from core.generation.grounding import Band, Grounding
 from core.generation.postprocess import check_syntax
@@ -20,6 +22,8 @@ from core.models.worker import ModelWorker
 
 PREFIX_ROOM = 8
 """Tokens kept free for the opening fence that the reply starts with."""
+_SAME_WORDS = 0.9
+"""Similarity from which a match is worded as the request; an example that it does not meet is a mistake then."""
 
 
 class Generator:
@@ -32,7 +36,8 @@ class Generator:
     async def generate(self, request: GenerateRequest, found: Grounding, context: RequestContext) -> Generation:
         """Adapt a stored implementation, have the model write the code, or say that the task is unknown.
 
-        With `request.force` the model writes in any case.
+        With `request.force` the model writes in any case. A task that does not do what the
+        examples in the request show is none of those that the code may follow.
 
         Args:
             request: What is asked for.
@@ -42,6 +47,7 @@ class Generator:
         Raises:
             ContextTooLong: The description does not fit into the model's context.
         """
+        found = await asyncio.to_thread(_try_examples, request, found, context.token)
         if not request.force:
             if found.band is Band.UNKNOWN:
                 return _unknown(found, context)
@@ -73,12 +79,29 @@ def _unknown(found: Grounding, context: RequestContext) -> Generation:
     )
 
 
+def _try_examples(request: GenerateRequest, found: Grounding, token: CancelToken) -> Grounding:
+    """Hold the tasks that the code may follow against the examples in the request, if there are any."""
+    if request.language != "python" or not found.used:
+        return found
+    examples = read_examples(request.prompt)
+    if not examples:
+        return found
+    trials = {
+        one.task.id: try_on(request.prompt, one.task.implementation, examples, token)
+        for one in found.used
+        if one.similarity < _SAME_WORDS
+    }
+    failed = {task_id: trial.failed for task_id, trial in trials.items() if trial.failed is not None}
+    met = [task_id for task_id, trial in trials.items() if trial.met and are_telling(examples)]
+    return grounding.after_examples(found, failed, met)
+
+
 def _same_task(request: GenerateRequest, found: Grounding) -> Match | None:
-    """Return the best match if it is practically what is asked for, or the person's own and probably that."""
+    """Return the best match if it is practically what is asked for: by its words, its owner or its examples."""
     if request.language != "python":
         return None
     best = found.closest[0]
-    close_enough = found.own or best.similarity >= found.same
+    close_enough = found.own or found.confirmed or best.similarity >= found.same
     return best if close_enough and not contradict(request.prompt, best.task.description) else None
 
 
@@ -104,6 +127,8 @@ def _adapted(request: GenerateRequest, found: Grounding, known: Match, context: 
 def _introduction(found: Grounding, known: Match) -> str:
     if known.similarity >= found.same:
         return f"This is the stored implementation of {known.task.id}."
+    if found.confirmed:
+        return f"This is the stored implementation of {known.task.id}, which meets your examples."
     return (
         f"This is what you have taught as “{known.task.description}” ({known.task.id}). Its similarity is "
         f"{known.similarity:.2f}, so check that it is what you want, or generate anyway."

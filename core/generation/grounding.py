@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.knowledge.task import Match
@@ -40,6 +40,10 @@ class Grounding:
     """Those whose solutions go into the prompt."""
     own: bool
     """Whether the best match is a task that the person has taught, and clearly ahead of all others."""
+    refuted: tuple[tuple[Match, str], ...] = ()
+    """Matches that would have been used, each with the example in the request that it does not meet."""
+    confirmed: bool = False
+    """Whether the best match meets the examples in the request."""
 
 
 def decide(matches: Sequence[Match], thresholds: Thresholds, chosen: float = 0.0) -> Grounding:
@@ -69,8 +73,41 @@ def _is_own(best: Match, taught: float) -> bool:
     return best.task.origin is Origin.TAUGHT and best.meaning >= taught and best.lead >= _CLEAR_LEAD
 
 
+def after_examples(grounding: Grounding, failed: Mapping[str, str], met: Collection[str]) -> Grounding:
+    """Leave out what does not do what the examples in the request show.
+
+    Args:
+        grounding: As retrieval has found it.
+        failed: Per task id, the example that the task does not meet.
+        met: Ids of tasks that meet all examples, if these are enough to know a task by.
+    """
+    used = tuple(one for one in grounding.used if one.task.id not in failed)
+    confirmed = bool(used) and used[0].task.id in met
+    refuted = tuple((one, failed[one.task.id]) for one in grounding.used if one.task.id in failed)
+    if not refuted:
+        return replace(grounding, confirmed=confirmed)
+    others = tuple(one for one in grounding.closest if one.task.id not in failed)
+    known = bool(used) and used[0].similarity >= grounding.threshold
+    last = tuple(replace(one, reason=f"{one.reason}; does not meet your example {example}") for one, example in refuted)
+    return replace(
+        grounding,
+        band=Band.GROUNDED if known else Band.WEAK if used else Band.UNKNOWN,
+        closest=(*others, *last),
+        used=used,
+        own=grounding.own and grounding.closest[0].task.id not in failed,
+        refuted=refuted,
+        confirmed=confirmed,
+    )
+
+
 def refusal(grounding: Grounding) -> str:
     """Say why there is no code, and what to do."""
+    if grounding.refuted:
+        closest, example = grounding.refuted[0]
+        return (
+            f"The closest task, {closest.task.id}, has similarity {closest.similarity:.2f}, but does not meet your "
+            f"example {example}. Teach the task (its description and a correct implementation), or generate anyway."
+        )
     if not grounding.closest:
         return "Nothing is known yet. Teach the task: its description and a correct implementation."
     best = grounding.closest[0]

@@ -45,14 +45,27 @@ def asked_signature(description: str) -> Signature | None:
     """Return the name that a description asks for, or None if it leaves the name open.
 
     It is understood from `def NAME(...)`, from "called NAME" and "named NAME" after a word like
-    function, from "call it NAME", and from a name or a call in backticks.
+    function, from "call it NAME", and from a name or a call in backticks. Of a piece of code, the
+    last function is the one to complete; those before it are there to be used.
     """
+    description = _from_last_function(description)
     for pattern in _PATTERNS:
         for found in pattern.finditer(description):
             name = found.group(1)
             if _may_be_defined(name):
                 return Signature(name=name, parameters=_parameters(description[found.end(1) :]))
     return None
+
+
+def _from_last_function(description: str) -> str:
+    """Return the text from its last function on, if it is Python and has some at its top."""
+    tree = parse(description)
+    functions = (
+        [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))] if tree else []
+    )
+    if not functions:
+        return description
+    return "".join(description.splitlines(keepends=True)[functions[-1].lineno - 1 :])
 
 
 def _may_be_defined(name: str) -> bool:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+_USUAL_ROWS = 16
+"""Tokens that products are made ready for; more and fewer are as right."""
+
 
 class Bert:
     """Embeds texts by the mean of their tokens, as a model of sentence-transformers does.
@@ -69,19 +72,41 @@ class _Dense:
     """One or several linear layers, whose outputs stand side by side."""
 
     weight: Tensor
-    """Shape (outputs, inputs)."""
+    """Shape (outputs, inputs), or what oneDNN makes of that."""
     bias: Tensor
+    packed: bool
+    """Whether oneDNN has brought the weights into the order that it reads them in.
+
+    A query has a dozen tokens, for which a pass is little more than reading all weights once: in
+    that order, the products take about four fifths of the time.
+    """
 
     @classmethod
     def of(cls, *layers: nn.Linear) -> _Dense:
         """Join layers that read the same."""
-        return cls(
-            torch.cat([layer.weight.detach() for layer in layers]),
-            torch.cat([layer.bias.detach() for layer in layers]),
-        )
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        bias = torch.cat([layer.bias.detach() for layer in layers])
+        packed = _pack(weight)
+        return cls(weight if packed is None else packed, bias, packed is not None)
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        return functional.linear(inputs, self.weight, self.bias)
+    def __call__(self, inputs: Tensor, activation: str = "none") -> Tensor:
+        """Return the outputs, through `activation` of torch: "none" or "gelu"."""
+        if self.packed:
+            outputs: Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 - what torch compiles linear layers to
+                inputs, self.weight, self.bias, activation, [], "none"
+            )
+            return outputs
+        outputs = functional.linear(inputs, self.weight, self.bias)
+        return functional.gelu(outputs) if activation == "gelu" else outputs
+
+
+def _pack(weight: Tensor) -> Tensor | None:
+    """Return a weight in oneDNN's order, or None where this build of torch has no such thing."""
+    try:
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _USUAL_ROWS)  # noqa: SLF001 - as above
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return None
+    return packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +135,7 @@ class _Layer:
 
     def __call__(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
         hidden = self.attention_norm(self.attended(self._attend(hidden, lengths)).add_(hidden))
-        result: Tensor = self.output_norm(self.narrow(functional.gelu(self.wide(hidden))).add_(hidden))
+        result: Tensor = self.output_norm(self.narrow(self.wide(hidden, "gelu")).add_(hidden))
         return result
 
     def _attend(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -234,3 +234,34 @@ async def test_what_contradicts_the_request_is_never_passed_on_as_it_is(open_ben
     request = GenerateRequest(prompt="sum of the prices of a list, without the last 7")
     answer = await bench.generator.generate(request, found(0.9, lead=0.2), bench.context())
     assert (answer.code, answer.adapted) == ("max(prices)", False)
+
+
+async def test_a_task_that_does_not_meet_the_examples_in_the_request_is_no_source(
+    open_bench: Callable[..., Bench],
+) -> None:
+    bench = open_bench("prices[0]\n```")
+    prompt = "the first of some prices, as in total([5, 2]) == 5"
+    answer = await bench.generator.generate(GenerateRequest(prompt=prompt), found(0.75), bench.context())
+    assert (answer.status, answer.band, answer.code) == ("unknown", "unknown", None)
+    assert "total([5, 2]) == 5" in str(answer.message)
+    forced = await bench.generator.generate(GenerateRequest(prompt=prompt, force=True), found(0.75), bench.context())
+    assert (forced.code, forced.grounded) == ("prices[0]", False)
+    assert "sum(prices)" not in str(bench.runner.chats[-1][0])
+
+
+async def test_a_task_that_meets_the_examples_in_the_request_is_the_one_asked_for(
+    open_bench: Callable[..., Bench],
+) -> None:
+    bench = open_bench("unused")
+    prompt = "what is in the basket costs, as in\ncost([5, 2]) == 7\ncost([1]) == 1\ncost([2]) == 2"
+    answer = await bench.generator.generate(GenerateRequest(prompt=prompt), found(0.55), bench.context())
+    assert answer.adapted
+    assert "sum(prices)" in str(answer.code)
+    assert "examples" in str(answer.message)
+
+
+async def test_a_mistaken_example_does_not_hide_a_task_in_the_same_words(open_bench: Callable[..., Bench]) -> None:
+    bench = open_bench("unused")
+    prompt = "sum the prices of a list\ntotal([5, 2]) == 8"
+    answer = await bench.generator.generate(GenerateRequest(prompt=prompt), found(0.95), bench.context())
+    assert answer.adapted

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.generation.grounding import Band, decide, refusal
+from core.generation.grounding import Band, after_examples, decide, refusal
 from core.knowledge.task import Match, Task
 from core.knowledge.thresholds import Thresholds
 from core.messages import Origin
@@ -80,3 +80,27 @@ def test_nothing_of_an_unknown_task_is_used_and_something_of_a_known_one_is(valu
     found = decide([match(value) for value in sorted(values, reverse=True)], THRESHOLDS, chosen)
     assert bool(found.used) == (found.band is not Band.UNKNOWN)
     assert found.same >= found.threshold
+
+
+def test_what_does_not_meet_an_example_is_used_no_more_and_stands_behind_the_others() -> None:
+    found = decide([match(0.65), match(0.55), match(0.3)], THRESHOLDS)
+    left = after_examples(found, {"task-0.65": "f(1) == 2"}, [])
+    assert [one.similarity for one in left.used] == [0.55]
+    assert [one.similarity for one in left.closest] == [0.55, 0.3, 0.65]
+    assert left.band is Band.WEAK
+    assert "f(1) == 2" in left.closest[-1].reason
+
+
+def test_a_refusal_says_which_example_the_closest_task_does_not_meet() -> None:
+    found = decide([match(0.65, Origin.TAUGHT)], THRESHOLDS)
+    left = after_examples(found, {"task-0.65": "f(1) == 2"}, [])
+    assert (left.band, left.used, left.own) == (Band.UNKNOWN, (), False)
+    for part in ("task-0.65", "0.65", "f(1) == 2", "generate anyway"):
+        assert part in refusal(left)
+
+
+def test_examples_confirm_only_the_best_of_what_is_used() -> None:
+    found = decide([match(0.65), match(0.55)], THRESHOLDS)
+    assert after_examples(found, {}, ["task-0.65"]).confirmed
+    assert not after_examples(found, {}, ["task-0.55"]).confirmed
+    assert after_examples(found, {"task-0.65": "f(1) == 2"}, ["task-0.55"]).confirmed

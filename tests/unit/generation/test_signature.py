@@ -22,6 +22,7 @@ from core.generation.signature import asked_signature
         ("Write solve(x, y) that returns the sum", "solve", ("x", "y")),
         ("class Stack with push and pop", "Stack", None),
         ("no parameters: def now()", "now", ()),
+        ("def helper(a):\n    return a\n\n\ndef wanted(b):\n    pass\n", "wanted", ("b",)),
     ],
 )
 def test_the_name_and_the_parameters_are_understood(
