@@ -29,7 +29,7 @@ from core.cancellation import CancelToken
 from core.models.installer import Installer
 from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig
-from core.models.packed.facts import FOLDER, read_facts
+from core.models.packed.facts import FOLDERS, read_facts
 from core.models.packed.gguf_source import GgufSource
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import open_decoder
@@ -170,7 +170,7 @@ def _open_plain(folder: Path, dtype: torch.dtype) -> Predict:
 
 def _open_packed(folder: Path, config: DecoderConfig) -> Predict:
     token = CancelToken()
-    decoder = open_decoder(folder / FOLDER, SafetensorsSource(folder), config, token)
+    decoder = open_decoder(folder / FOLDERS[4], SafetensorsSource(folder), config, token)
     return lambda tokens: decoder.decode(tokens, decoder.new_cache(), token)
 
 

@@ -31,7 +31,7 @@ from core.models.runner import Runner, list_tokens
 from core.models.skeleton import Skeleton
 from core.models.static_model import StaticModel
 from core.models.swap import ArenaMemory, OnFraction, SeparateMemory, WeightMemory
-from core.models.weights import Stamp, damaged, stamp
+from core.models.weights import PACKED_BITS, Stamp, damaged, stamp
 from core.settings import Device, Precision
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class TorchBackend:
             OutOfMemory: The device's memory ran out.
             Cancelled: The token was set; checked between stages, and while weights are copied.
         """
-        if placement.precision is Precision.INT4 and placement.device is Device.CPU:
-            return self._load_packed(name, folder, token, on_progress)
+        if placement.device is Device.CPU and placement.precision in PACKED_BITS:
+            return self._load_packed(name, folder, PACKED_BITS[placement.precision], token, on_progress)
         token.raise_if_cancelled()
         kept = self._keep(name, folder, placement, token, on_progress)
         memory = self._memory(placement.device)
@@ -143,12 +143,14 @@ class TorchBackend:
             skeleton=skeleton, runner=kept.runner, bytes=skeleton.bytes, evict=lambda: memory.evict(skeleton)
         )
 
-    def _load_packed(self, name: str, folder: Path, token: CancelToken, on_progress: OnProgress) -> LoadedModel:
+    def _load_packed(
+        self, name: str, folder: Path, bits: int, token: CancelToken, on_progress: OnProgress
+    ) -> LoadedModel:
         # What prepares packed models is for the CPU; a GPU machine may have another version of what it is made of.
         from core.models.packed.models import PackedModels  # noqa: PLC0415
 
         self._packed = self._packed or PackedModels(_load_tokenizer)
-        opened = self._packed.load(name, folder, token, on_progress)
+        opened = self._packed.load(name, folder, bits, token, on_progress)
         return LoadedModel(skeleton=None, runner=opened.runner, bytes=opened.facts.bytes, evict=opened.evict)
 
     def release(self) -> None:

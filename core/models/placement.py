@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import InvalidParams, OutOfMemory
-from core.models.weights import Footprint
+from core.models.weights import PACKED_BITS, Footprint
 from core.settings import Device, Precision
 
 BYTES_PER_PARAMETER = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2, Precision.FLOAT16: 2}
 BYTES_QUANTISED = {Precision.INT8: 1.001, Precision.INT4: 0.625}
 """The same for matrices of layers that are quantised, scales and zeros included."""
+BYTES_PACKED = {Precision.INT8: 1.125, Precision.INT4: 0.625}
+"""The same for all that the CPU reads of packed models."""
 RESERVE = 600 << 20
 """Bytes kept free for activations and the device's own use."""
 RECORDED_STEPS = 128 << 20
@@ -112,12 +114,13 @@ class Need:
     @classmethod
     def of(cls, footprint: Footprint, precision: Precision, place: DeviceMemory) -> Need:
         """Return what a model takes in a precision on a device."""
-        packed = footprint.packed if precision is Precision.INT4 and place.device is Device.CPU else None
-        computed = compute_precision(precision, place)
-        width = BYTES_PER_PARAMETER[Precision.FLOAT32 if packed else computed]
+        packed = place.device is Device.CPU and precision in PACKED_BITS
+        width = BYTES_PER_PARAMETER[Precision.FLOAT32 if packed else compute_precision(precision, place)]
         weights, unpacked = footprint.parameters * width, 0
-        if packed:
-            weights = packed.bytes
+        if packed and precision is Precision.INT4 and footprint.packed:
+            weights = footprint.packed.bytes
+        elif packed:  # Few rows of the embedding are read, and the head is in 4 bits.
+            weights = int(footprint.parameters * BYTES_PACKED[precision])
         elif precision in BYTES_QUANTISED:
             plain = footprint.parameters - footprint.matrices - footprint.head
             eight = footprint.head * BYTES_QUANTISED[Precision.INT8]
@@ -203,16 +206,14 @@ def _precisions(place: DeviceMemory, precision: Precision, footprint: Footprint)
     """
     on_cpu = place.device is Device.CPU
     packed = footprint.packed is not None and on_cpu
-    quantised = list(BYTES_QUANTISED) if footprint.matrices and not on_cpu else []
+    quantised = list(BYTES_QUANTISED) if footprint.matrices else []
     if precision is Precision.AUTO:
         if packed:
             return [Precision.INT4]
         if on_cpu and not place.fast_bfloat16:
             return [Precision.FLOAT32, Precision.BFLOAT16]
         return [compute_precision(Precision.AUTO, place), *quantised]
-    if footprint.matrices and on_cpu:
-        quantised = [Precision.INT8]
-    choices = [*BYTES_PER_PARAMETER, *quantised, *([Precision.INT4] if packed else [])]
+    choices = [*BYTES_PER_PARAMETER, *(quantised or ([Precision.INT4] if packed else []))]
     if precision not in choices:
         raise InvalidParams(
             "precision",

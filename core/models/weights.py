@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelDamaged
-from core.models.packed.facts import FOLDER as PACKED
+from core.models.packed.facts import FOLDERS as PACKED
 from core.models.packed.facts import PackFacts, read_facts
 from core.settings import Device, Precision
 
@@ -22,6 +22,8 @@ _LARGEST_HEADER = 100_000_000
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _HEAD = "lm_head.weight"
+PACKED_BITS = {Precision.INT4: 4, Precision.INT8: 8}
+"""Of the weights that the CPU computes with, by precision."""
 _MATRIX = 2
 """Dimensions."""
 
@@ -74,8 +76,8 @@ def weigh(folder: Path) -> Footprint:
 
 def where_stored(folder: Path, precision: Precision, device: Device) -> Path:
     """Return the folder with the weights as they are used in a precision, below the model's if they are derived."""
-    if precision is Precision.INT4 and device is Device.CPU:
-        return folder / PACKED
+    if device is Device.CPU and precision in PACKED_BITS:
+        return folder / PACKED[PACKED_BITS[precision]]
     return folder / f"quantised-{precision.value}" if precision in {Precision.INT8, Precision.INT4} else folder
 
 

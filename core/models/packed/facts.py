@@ -15,8 +15,8 @@ from pathlib import Path
 from core import codec
 from core.errors import InvalidParams
 
-FOLDER = "packed"
-"""Where packed weights are, below the model's folder."""
+FOLDERS = {4: "packed", 8: "packed-int8"}
+"""Where packed weights are, below the model's folder, by bits."""
 FACTS = "packed.json"
 """Written last."""
 FORMAT = 2
@@ -43,9 +43,9 @@ class PackFacts:
         return sum(self.files.values())
 
 
-def read_facts(model: Path) -> PackFacts | None:
+def read_facts(model: Path, bits: int = 4) -> PackFacts | None:
     """Return what is packed below a model's folder, or None if nothing is, or not completely."""
-    folder = model / FOLDER
+    folder = model / FOLDERS[bits]
     try:
         facts = codec.decode(PackFacts, json.loads((folder / FACTS).read_text("utf-8")))
         complete = all((folder / name).stat().st_size == size for name, size in facts.files.items())

@@ -34,7 +34,14 @@ _NAMES = {
 class GgufSource:
     """A GGUF file; its 4-bit blocks carry over with their codes unchanged."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, bits: int = 4) -> None:
+        """Open a file.
+
+        Args:
+            file: The GGUF file.
+            bits: Of matrices that have more in the file.
+        """
+        self._bits = bits
         reader = gguf.GGUFReader(file)
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         architecture = reader.get_field("general.architecture")
@@ -45,7 +52,7 @@ class GgufSource:
         return _gguf_name(name) in self._tensors
 
     def matrix(self, name: str) -> Matrix:
-        """Return a matrix in 4 bits if the file has not more, or else in 8."""
+        """Return a matrix in 4 bits if the file has not more; else in as many as were asked for, or as it is worth."""
         tensor = self._tensors[_gguf_name(name)]
         columns = int(tensor.shape[0])
         parts = _split_blocks(tensor)
@@ -56,7 +63,7 @@ class GgufSource:
         weights = self.exact(name)
         block, size = gguf.GGML_QUANT_SIZES[tensor.tensor_type]
         floating = tensor.tensor_type.name in {"F32", "F16", "BF16"}
-        return quantize(weights, 4 if floating or 8 * size / block <= _COARSE_BITS else 8)
+        return quantize(weights, self._bits if floating or 8 * size / block <= _COARSE_BITS else 8)
 
     def exact(self, name: str) -> torch.Tensor:
         """Return a tensor in float32."""

@@ -12,7 +12,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerFast
 from core.cancellation import CancelToken
 from core.errors import ModelDamaged
 from core.models.packed.config import DecoderConfig
-from core.models.packed.facts import FOLDER, PackFacts, read_facts
+from core.models.packed.facts import FOLDERS, PackFacts, read_facts
 from core.models.packed.model import PackedModel
 from core.models.packed.prepare import prepare
 from core.models.packed.sources import SafetensorsSource
@@ -42,47 +42,46 @@ class PackedModels:
 
     def __init__(self, read_tokenizer: ReadTokenizer) -> None:
         self._read_tokenizer = read_tokenizer
-        self._open: dict[Path, OpenModel] = {}
+        self._open: dict[tuple[Path, int], OpenModel] = {}
 
-    def load(self, name: str, folder: Path, token: CancelToken, on_progress: OnProgress) -> OpenModel:
-        """Open a packed model, packing it anew if that was done by another version.
+    def load(self, name: str, folder: Path, bits: int, token: CancelToken, on_progress: OnProgress) -> OpenModel:
+        """Open a model packed in 4 or 8 bits; it is packed now if it was not yet, or by another version.
 
         Raises:
             ModelDamaged: Files are missing or unreadable.
             Cancelled: The token was set.
         """
         token.raise_if_cancelled()
-        facts = read_facts(folder)
-        known = self._open.get(folder)
-        if known is None or known.facts != facts:
-            known = self._open[folder] = self._read(name, folder, facts, token, on_progress)
+        known = self._open.get((folder, bits))
+        if known is None or known.facts != read_facts(folder, bits):
+            self._open.pop((folder, bits), None)
+            known = self._open[folder, bits] = self._read(name, folder, bits, token, on_progress)
         known.in_use = True
         on_progress("ready", 1.0)
         return known
 
     def release(self) -> None:
         """Close the models that are not in use."""
-        self._open = {folder: one for folder, one in self._open.items() if one.in_use}
+        self._open = {key: one for key, one in self._open.items() if one.in_use}
 
-    def _read(
-        self, name: str, folder: Path, facts: PackFacts | None, token: CancelToken, on_progress: OnProgress
-    ) -> OpenModel:
-        self._open.pop(folder, None)
+    def _read(self, name: str, folder: Path, bits: int, token: CancelToken, on_progress: OnProgress) -> OpenModel:
+        facts = read_facts(folder, bits)
         if facts is None or not facts.current:
-            facts = _pack(name, folder, token, on_progress)
+            facts = _pack(name, folder, bits, token, on_progress)
         on_progress("reading the tokenizer", _OPENING)
         tokenizer = self._read_tokenizer(folder)
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         with torch.inference_mode():
-            decoder = open_decoder(folder / FOLDER, SafetensorsSource(folder), DecoderConfig.of(config), token)
+            stored = folder / FOLDERS[bits]
+            decoder = open_decoder(stored, SafetensorsSource(folder), DecoderConfig.of(config), token)
         ends = {*list_tokens(config.eos_token_id), *_generation_ends(folder)}
         return OpenModel(Runner(name, PackedModel(decoder), tokenizer, ends), facts)
 
 
-def _pack(name: str, folder: Path, token: CancelToken, on_progress: OnProgress) -> PackFacts:
-    doing = "packing its weights, once"
-    problem = prepare(folder, lambda done: on_progress(doing, _OPENING * done), token)
-    facts = read_facts(folder)
+def _pack(name: str, folder: Path, bits: int, token: CancelToken, on_progress: OnProgress) -> PackFacts:
+    doing = f"packing its weights in {bits} bits, once"
+    problem = prepare(folder, lambda done: on_progress(doing, _OPENING * done), token, bits)
+    facts = read_facts(folder, bits)
     if facts is None or not facts.current:
         raise ModelDamaged(
             f"The model {name} cannot be packed: {problem or 'its files cannot be read'}. Choose another precision "

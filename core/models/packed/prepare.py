@@ -17,7 +17,7 @@ from core.errors import AssistantError
 from core.models.child import fail, report_progress
 from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig, why_unsupported
-from core.models.packed.facts import FOLDER, write_facts
+from core.models.packed.facts import FOLDERS, write_facts
 from core.models.packed.linear import find_kernel, open_linear, pack_matrix
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import OnProgress, pack
@@ -31,7 +31,7 @@ _ROUNDS = 30
 _PERCENT = 100
 
 
-def prepare(model: Path, on_progress: OnProgress, token: CancelToken) -> str | None:
+def prepare(model: Path, on_progress: OnProgress, token: CancelToken, bits: int = 4) -> str | None:
     """Pack an installed model beside its other files, replacing what was packed before.
 
     Returns:
@@ -47,24 +47,24 @@ def prepare(model: Path, on_progress: OnProgress, token: CancelToken) -> str | N
         speedup = measure_speedup()
     except (NotImplementedError, RuntimeError) as error:
         return f"no packed kernel can be used on this processor: {error}"
-    if speedup < _WORTH:
+    if bits == min(FOLDERS) and speedup < _WORTH:
         return f"4-bit weights are {speedup:.1f} times as fast as bfloat16 on this processor"
     gguf = find_gguf(model)
-    partial = model / f".{FOLDER}.partial"
+    partial = model / f".{FOLDERS[bits]}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     with torch.inference_mode():
-        source = _open_gguf(gguf) if gguf else SafetensorsSource(model)
+        source = _open_gguf(gguf, bits) if gguf else SafetensorsSource(model, bits)
         pack(source, DecoderConfig.of(config), partial, on_progress, token)
     write_facts(partial, speedup)
-    shutil.rmtree(model / FOLDER, ignore_errors=True)
-    partial.replace(model / FOLDER)
+    shutil.rmtree(model / FOLDERS[bits], ignore_errors=True)
+    partial.replace(model / FOLDERS[bits])
     return None
 
 
-def _open_gguf(path: Path) -> WeightSource:
+def _open_gguf(path: Path, bits: int) -> WeightSource:
     from core.models.packed.gguf_source import GgufSource  # noqa: PLC0415 - a GPU machine may lack the package gguf
 
-    return GgufSource(path)
+    return GgufSource(path, bits)
 
 
 def measure_speedup() -> float:

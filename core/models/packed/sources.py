@@ -36,7 +36,8 @@ class SafetensorsSource:
 
     interleaved = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bits: int = 4) -> None:
+        self._bits = bits
         self._files = {
             name: file
             for file in map(_open, shards(folder))
@@ -48,8 +49,8 @@ class SafetensorsSource:
         return name in self._files
 
     def matrix(self, name: str) -> Matrix:
-        """Return a matrix in 4 bits."""
-        return quantize(self.exact(name), 4)
+        """Return a matrix in as many bits as were asked for."""
+        return quantize(self.exact(name), self._bits)
 
     def exact(self, name: str) -> torch.Tensor:
         """Return a tensor in float32."""

@@ -6,9 +6,11 @@ import gc
 import json
 import shutil
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from core.cancellation import CancelToken
 from core.errors import Cancelled, ModelDamaged
@@ -62,6 +64,24 @@ def test_packed_model_answers(folder: Path) -> None:
     loaded = load(folder)
     assert ask(loaded) == ask(load(folder))
     assert loaded.bytes == weigh(folder).packed.bytes > 0
+
+
+def test_packed_in_8_bits_when_that_is_chosen(folder: Path) -> None:
+    """Beside what is packed in 4, which stays; and closer to the model's own weights."""
+    pack(folder)
+    four = load(folder)
+    chosen = Placement(device=Device.CPU, precision=Precision.INT8, bytes=0)
+    eight = TorchBackend().load("tiny", folder, chosen, CancelToken(), lambda _, __: None)
+    exact = TorchBackend().load(
+        "tiny", folder, replace(chosen, precision=Precision.FLOAT32), CancelToken(), lambda _, __: None
+    )
+    prompt = four.runner.encode_chat([ChatMessage("user", "Explain def add")])
+    with torch.inference_mode():
+        logits = [one.runner.model.prefill(prompt, CancelToken()) for one in (exact, eight, four)]
+    likely = logits[0].topk(20).indices
+    far = [float((one[likely] - logits[0][likely]).norm()) for one in logits[1:]]
+    assert far[0] < far[1] / 4
+    assert four.bytes < eight.bytes == read_facts(folder, 8).bytes
 
 
 def test_packed_by_another_version_is_packed_again(folder: Path) -> None:

@@ -217,7 +217,7 @@ def test_model_in_8_bits_answers_on_the_model_thread_and_says_what_it_is(tmp_pat
         return worker.submit(job).result(60)
 
     first = ask()
-    assert any("quantising its weights to int8, once" in phase.message for phase in phases)
+    assert any("packing its weights in 8 bits, once" in phase.message for phase in phases)
     info = worker.snapshot().models[0]
     assert info.dtype == "int8"
     assert "on CPU in int8" in str(info.detail)
