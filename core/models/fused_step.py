@@ -49,6 +49,11 @@ class FusedStep:
             for module, _ in self._replaced:
                 del module.forward
 
+    def give_up(self) -> bool:
+        """Leave the modules as they are from now on; False if that was so already."""
+        replaced, self._replaced = self._replaced, []
+        return bool(replaced)
+
 
 def _turns_whole_heads(model: PreTrainedModel) -> bool:
     """Whether attention is computed as `_attend` does: some models turn only a part of each head."""

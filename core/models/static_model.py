@@ -159,6 +159,10 @@ class StaticModel(ReadsWithTransformers):
         try:
             self._steps[key] = self._recorder.record(step)
         except Exception as error:  # noqa: BLE001 - whatever it is, the step can still be run as it is
+            # A device says no with a `RuntimeError`; others come from modules that are not what was thought.
+            if not isinstance(error, RuntimeError) and self._fused.give_up():
+                _log.warning("%s: steps are computed as transformers does: %r", self._model.config.model_type, error)
+                return self._step(width, reach)
             self._give_up(error)
             return step
         self.recordings += 1

@@ -239,6 +239,20 @@ def test_step_takes_little_more_than_half_of_the_operations(
     assert fused < (0.75 if model.config.rope_parameters.get("partial_rotary_factor", 1) < 1 else 0.65) * count()
 
 
+def test_modules_that_are_not_what_was_thought_compute_by_themselves(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(*_: object) -> None:
+        raise TypeError("unexpected keyword argument")
+
+    monkeypatch.setattr(fused_step, "_normalise", changed)
+    recorder = TapeRecorder()
+    ours = StaticModel(model, Still(), recorder)
+    assert say(ours, text(20), 9) == say(TransformersModel(model), text(20), 9)
+    assert ours.remark == ""
+    assert recorder.replays > 0
+
+
 def test_modules_are_those_of_transformers_again_after_a_step(model: PreTrainedModel) -> None:
     """A prompt is read as transformers does, also when a step has failed."""
     ours, expected = StaticModel(model, Still(), DirectRecorder()), read(TransformersModel(model), text(20))
