@@ -246,7 +246,7 @@ def exp(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     small = builder.fcmp_ordered("<", value, number(_LEAST_EXPONENT))
     large = builder.fcmp_ordered(">", value, number(_GREATEST_EXPONENT))
     power = builder.select(small, number(_LEAST_EXPONENT), builder.select(large, number(_GREATEST_EXPONENT), value))
-    twos = call_unary(builder, "roundeven", builder.fmul(power, number(_LOG2_E)))
+    twos = call_unary(builder, "rint", builder.fmul(power, number(_LOG2_E)))
     rest = fma(builder, twos, number(-_LN2_HIGH), power)
     rest = fma(builder, twos, number(-_LN2_LOW), rest)
     series: ir.Value = number(_EXP[0])

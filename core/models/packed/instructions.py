@@ -6,7 +6,7 @@ Sums of products are whole numbers, so all of these give the same, bit by bit.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import llvmlite.binding as llvm
@@ -104,7 +104,7 @@ class NeonDot:
 
 
 class PlainDot:
-    """What every processor can do."""
+    """What every processor of a family can do."""
 
     lanes = 4
 
@@ -125,21 +125,23 @@ class PlainDot:
         return sums
 
 
-_NEEDS: Mapping[MakeDot, tuple[str, frozenset[str]]] = {
-    Avx512Dot: ("x86_64", frozenset({"avx512f", "avx512bw", "avx512vnni", "f16c"})),
-    Avx2Dot: ("x86_64", frozenset({"avx2", "fma", "f16c"})),
-    NeonDot: ("aarch64", frozenset({"dotprod"})),
-    PlainDot: ("", frozenset()),
-}
+_NEEDS: Sequence[tuple[MakeDot, str, frozenset[str]]] = (
+    (Avx512Dot, "x86_64", frozenset({"avx512f", "avx512bw", "avx512vnni", "f16c"})),
+    (Avx2Dot, "x86_64", frozenset({"avx2", "fma", "f16c"})),
+    # Without these, LLVM would call functions that a process need not have.
+    (PlainDot, "x86_64", frozenset({"sse4.1", "fma", "f16c"})),
+    (NeonDot, "aarch64", frozenset({"dotprod"})),
+    (PlainDot, "aarch64", frozenset()),
+)
 _SAME_FAMILY = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def usable_dots() -> list[MakeDot]:
-    """Return what this processor can run, the fastest first."""
+    """Return what this processor can run, the fastest first; nothing for families that nobody has tried."""
     machine = platform.machine().lower()
     family = _SAME_FAMILY.get(machine, machine)
     has = {name for name, there in llvm.get_host_cpu_features().items() if there}
-    return [dot for dot, (wanted, needs) in _NEEDS.items() if wanted in {family, ""} and needs <= has]
+    return [dot for dot, wanted, needs in _NEEDS if wanted == family and needs <= has]
 
 
 def _vector(kind: ir.Type, count: int) -> ir.VectorType:

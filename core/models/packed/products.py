@@ -102,7 +102,7 @@ def _round(builder: ir.IRBuilder, inputs: ir.Value, codes: ir.Value, groups: ir.
             constant(FLOAT, 0.0),
         )
         scaled = builder.fmul(values, fill(builder, steps, GROUP))
-        rounded = builder.fptosi(call_unary(builder, "roundeven", scaled), whole)
+        rounded = builder.fptosi(call_unary(builder, "rint", scaled), whole)
         store(builder, builder.trunc(rounded, ir.VectorType(I8, GROUP)), at(builder, codes, group, GROUP))
         scale = builder.fdiv(top, constant(FLOAT, _LARGEST))
         of_sum = builder.fmul(scale, builder.sitofp(builder.call(total, [rounded]), FLOAT))
