@@ -55,6 +55,7 @@ class Page {
   #receive(message: ToPanel): void {
     switch (message.type) {
       case "state":
+        this.#announceNew(message.state);
         this.#state = message.state;
         this.#drawAll();
         return;
@@ -85,7 +86,7 @@ class Page {
     const { entries, draft, status, selection } = this.#state;
     this.#log.replaceChildren(
       ...(entries.length
-        ? entries.map((entry) => drawEntry(entry, this.#send))
+        ? [h("h1", { class: "hidden" }, "Conversation"), ...entries.map((entry) => drawEntry(entry, this.#send))]
         : [drawEmpty(status.remedy, this.#send)]),
     );
     this.#showDraft(draft);
@@ -183,13 +184,21 @@ class Page {
     article?.focus();
   }
 
+  /** Tells a screen reader that a question was taken, which it cannot see. */
+  #announceNew({ entries }: PanelState): void {
+    const last = entries.at(-1);
+    if (last?.state === "working" && this.#state.entries.every(({ id }) => id !== last.id)) {
+      this.#announce(undefined, last);
+    }
+  }
+
   /** Tells a screen reader what has become of a question, once. */
   #announce(before: Entry | undefined, entry: Entry): void {
     if (before?.state === entry.state) {
       return;
     }
     const words = {
-      working: "Thinking",
+      working: `Thinking about: ${entry.question}`,
       done: entry.answer?.status === "unknown" ? "This task is not known yet." : entry.text,
       stopped: "Stopped",
       failed: entry.problem?.message ?? "Failed",

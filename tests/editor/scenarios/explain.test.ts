@@ -38,7 +38,7 @@ scenario(
     "stop ends an answer in the middle": async ({ window }) => {
       await window.ask("Explain every line of this code in great detail.");
       await window.entry(2).locator(".markdown").waitFor();
-      await window.entry(2).getByLabel("Stop this answer").click();
+      await window.entry(2).getByRole("button", { name: "Stop" }).click();
       await window.entry(2).getByText("Stopped").waitFor();
       await window.screenshot("stopped");
     },
