@@ -83,7 +83,11 @@ function editorCommands({
     ask: () => panel.reveal({ type: "focus", on: "input" }),
     generateFromComment: async () => {
       const editor = pythonEditor();
-      if (editor) {
+      if (editor && vscode.workspace.fs.isWritableFileSystem(editor.document.uri.scheme) === false) {
+        await vscode.window.showInformationMessage(
+          "No code can be inserted here: this document cannot be changed. Ask for the code in the panel instead.",
+        );
+      } else if (editor) {
         await commentToCode.fromEditor(editor);
       }
     },

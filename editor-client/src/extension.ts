@@ -70,10 +70,9 @@ export function activate(context: vscode.ExtensionContext): void {
     }),
     changes.event((change) => {
       panelActions.show(change);
-      if (change.kind !== "text") {
+      if (change.kind === "all" || change.kind === "entry") {
         statusBar.setWorking(conversation.working);
         void context.workspaceState.update(SAVED, conversation.save());
-        void vscode.commands.executeCommand("setContext", "aiAssistant.busy", conversation.working);
       }
     }),
     server.onDidChangeState((state) => {

@@ -30,6 +30,7 @@ class Page {
   #state: PanelState = { entries: [], status: { summary: "", kind: "busy" } };
   #draft: DraftView | undefined;
   #pending = new Set<string>();
+  readonly #articles = new Map<string, { content: string; element: HTMLElement }>();
 
   constructor(root: HTMLElement) {
     const question = this.#vscode.getState()?.question ?? "";
@@ -84,9 +85,14 @@ class Page {
 
   #drawAll(): void {
     const { entries, draft, status, selection } = this.#state;
+    for (const id of this.#articles.keys()) {
+      if (entries.every((entry) => entry.id !== id)) {
+        this.#articles.delete(id);
+      }
+    }
     this.#log.replaceChildren(
       ...(entries.length
-        ? [h("h1", { class: "hidden" }, "Conversation"), ...entries.map((entry) => drawEntry(entry, this.#send))]
+        ? [h("h1", { class: "hidden" }, "Conversation"), ...entries.map((entry) => this.#drawn(entry))]
         : [drawEmpty(status.remedy, this.#send)]),
     );
     this.#showDraft(draft);
@@ -96,13 +102,22 @@ class Page {
     this.#scrollToEnd();
   }
 
+  /** Draws an entry, or returns how it was drawn before: a long conversation would take long each time. */
+  #drawn(entry: Entry): HTMLElement {
+    const content = JSON.stringify(entry);
+    const before = this.#articles.get(entry.id);
+    const element = before?.content === content ? before.element : drawEntry(entry, this.#send);
+    this.#articles.set(entry.id, { content, element });
+    return element;
+  }
+
   #replaceEntry(entry: Entry): void {
     const before = this.#state.entries.find(({ id }) => id === entry.id);
     const atEnd = this.#atEnd;
     this.#state = { ...this.#state, entries: this.#state.entries.map((old) => (old.id === entry.id ? entry : old)) };
     const old = document.getElementById(domId(entry.id));
     const focused = old?.contains(document.activeElement) ?? false;
-    const drawn = drawEntry(entry, this.#send);
+    const drawn = this.#drawn(entry);
     old?.replaceWith(drawn);
     if (focused) {
       drawn.focus();

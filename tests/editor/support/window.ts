@@ -58,6 +58,21 @@ export class Window {
     await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
   }
 
+  /** Opens a file by a click in the explorer, which only shows it until something else is opened. */
+  async showFile(name: string): Promise<void> {
+    await this.command("View: Show Explorer");
+    await this.page.locator(".explorer-folders-view .monaco-list-row", { hasText: name }).click();
+    await this.page.locator(".tab.active", { hasText: name }).waitFor();
+    await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
+  }
+
+  /** Presses keys one after the other, from the editor in front. */
+  async keys(...keys: string[]): Promise<void> {
+    for (const key of keys) {
+      await this.page.keyboard.press(key);
+    }
+  }
+
   /** Waits until the status bar says something. */
   async waitForStatus(text: string | RegExp): Promise<void> {
     await this.statusItem.filter({ hasText: text }).waitFor();
