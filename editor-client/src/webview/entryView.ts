@@ -259,9 +259,8 @@ function drawBadges(entry: Entry, answer: Answer, send: Send): HTMLElement {
   );
 }
 
-/** What a title adds for the eye is hidden text for a screen reader. */
 function badge(text: string, title: string, kind = ""): HTMLElement {
-  return h("li", { class: `badge ${kind}`.trim(), title }, text, h("span", { class: "hidden" }, `. ${title}`));
+  return h("li", { class: `badge ${kind}`.trim(), title, "aria-label": `${text}. ${title}` }, text);
 }
 
 function score(route: RouteChoice, intent: Intent): string {

@@ -214,7 +214,7 @@ class Page {
     }
     const words = {
       working: `Thinking about: ${entry.question}`,
-      done: entry.answer?.status === "unknown" ? "This task is not known yet." : entry.text,
+      done: entry.answer?.status === "unknown" ? "This task is not known yet." : writtenAnswer(entry.id),
       stopped: "Stopped",
       failed: entry.problem?.message ?? "Failed",
     };
@@ -229,6 +229,11 @@ class Page {
   #scrollToEnd(): void {
     this.#log.scrollTop = this.#log.scrollHeight;
   }
+}
+
+/** An answer's words as they are shown, without the marks of Markdown. */
+function writtenAnswer(id: string): string {
+  return document.getElementById(domId(id))?.querySelector(".answer")?.textContent ?? "";
 }
 
 const root = document.getElementById("app");

@@ -113,11 +113,7 @@ scenario(
     },
 
     "code that was never saved is explained, and gets the code that its comment asks for": async ({ window }) => {
-      await window.command("File: New Untitled Text File");
-      await window.command("Change Language Mode");
-      await window.page.locator(".quick-input-widget input.input").fill("Python");
-      await window.pick("Python");
-      await window.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
+      await window.newDocument("Python");
       await window.page.keyboard.type("total = 1 + 2\n# return the n-th Fibonacci number");
       await window.selectLines(1, 1);
       await window.keys("Shift+Alt+E");
