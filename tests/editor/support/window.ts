@@ -198,11 +198,13 @@ export class Window {
   async accessible(): Promise<{ role: string; name: string; level: number | undefined }[]> {
     const session = await this.page.context().newCDPSession(this.page);
     const { frameTree } = await session.send("Page.getFrameTree");
-    const frameId = frames(frameTree).find(({ url }) => url.includes("/fake.html"))?.id;
-    assert.ok(frameId);
-    const { nodes } = await session.send("Accessibility.getFullAXTree", { frameId });
+    const trees = await Promise.all(
+      frames(frameTree).map(({ id }) => session.send("Accessibility.getFullAXTree", { frameId: id })),
+    );
     await session.detach();
-    return nodes
+    const panel = trees.find(({ nodes: [root] }) => root?.name?.value === "Conversation");
+    assert.ok(panel, "The panel is not accessible.");
+    return panel.nodes
       .filter(({ ignored }) => !ignored)
       .map(({ role, name, properties }) => ({
         role: String(role?.value),
@@ -374,8 +376,9 @@ export class Window {
   }
 }
 
+/** What the browser says of a page and the frames in it. */
 interface FrameTree {
-  frame: { id: string; url: string };
+  frame: { id: string };
   childFrames?: FrameTree[];
 }
 
