@@ -84,9 +84,7 @@ function editorCommands({
     generateFromComment: async () => {
       const editor = pythonEditor();
       if (editor && vscode.workspace.fs.isWritableFileSystem(editor.document.uri.scheme) === false) {
-        await vscode.window.showInformationMessage(
-          "No code can be inserted here: this document cannot be changed. Ask for the code in the panel instead.",
-        );
+        await vscode.window.showInformationMessage("Read-only: no code can be inserted here.");
       } else if (editor) {
         await commentToCode.fromEditor(editor);
       }

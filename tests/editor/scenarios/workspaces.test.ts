@@ -107,7 +107,7 @@ scenario(
       await window.answered(2);
       await window.goTo(5, 4);
       await window.keys("Shift+Alt+G");
-      await window.notification("this document cannot be changed").waitFor();
+      await window.notification("Read-only: no code can be inserted here").waitFor();
       await window.settled();
       await window.screenshot("read-only");
     },
