@@ -5,7 +5,7 @@ import * as vscode from "vscode";
 
 import type { Assistant } from "./assistant";
 import type { Conversation } from "./conversation";
-import { documentVersion, editorRange } from "./editorContext";
+import { contextDocument, documentVersion, editorRange } from "./editorContext";
 import { describeFailure } from "./errors";
 import type { CodeContext, Entry } from "./panelMessages";
 import { SlowStart } from "./progress";
@@ -108,7 +108,7 @@ async function locate(context: CodeContext): Promise<Required<Pick<AskParams, "t
   if (!context.uri || !context.range) {
     return undefined;
   }
-  const document = await vscode.workspace.openTextDocument(vscode.Uri.parse(context.uri));
+  const document = await contextDocument(context);
   const { start, end } = document.validateRange(editorRange(context.range));
   return { textDocument: documentVersion(document), range: { start, end } };
 }

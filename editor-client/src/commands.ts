@@ -83,7 +83,9 @@ function editorCommands({
     ask: () => panel.reveal({ type: "focus", on: "input" }),
     generateFromComment: async () => {
       const editor = pythonEditor();
-      if (editor) {
+      if (editor && vscode.workspace.fs.isWritableFileSystem(editor.document.uri.scheme) === false) {
+        await vscode.window.showInformationMessage("Read-only: no code can be inserted here.");
+      } else if (editor) {
         await commentToCode.fromEditor(editor);
       }
     },

@@ -157,16 +157,12 @@ export class CommentToCode {
     return origination?.kind === "comment" && origination.force === true;
   }
 
-  async #refuse(id: string): Promise<void> {
+  async #refuse(id: string, reason = "the text has changed since the code was requested."): Promise<void> {
     this.#conversation.decide(id, "refused");
-    await offer(
-      vscode.window.showWarningMessage,
-      "Nothing was inserted: the text has changed since the code was requested.",
-      [
-        { title: "Generate Again", command: "aiAssistant.generateAgain" },
-        { title: "Copy Code", command: "aiAssistant.copyGenerated" },
-      ],
-    );
+    await offer(vscode.window.showWarningMessage, `Nothing was inserted: ${reason}`, [
+      { title: "Generate Again", command: "aiAssistant.generateAgain" },
+      { title: "Copy Code", command: "aiAssistant.copyGenerated" },
+    ]);
   }
 
   async #insert(proposal: Proposal, edit: TextEdit): Promise<void> {
@@ -185,7 +181,7 @@ export class CommentToCode {
       }
     });
     if (!inserted) {
-      await this.#refuse(proposal.id);
+      await this.#refuse(proposal.id, "the editor does not let this document be changed; it may be read-only.");
       return;
     }
     const lines = insertedLines(edit);

@@ -4,7 +4,12 @@ import type { Entry, Progress } from "./panelMessages";
 import type { Answer, StoredConversation } from "./protocol";
 import type { Failure } from "./errors";
 
-export type Change = { kind: "all" } | { kind: "entry"; entry: Entry } | { kind: "text"; id: string; text: string };
+/** The last two are passing: they tell how far an answer is, and nothing is lost with them. */
+export type Change =
+  | { kind: "all" }
+  | { kind: "entry"; entry: Entry }
+  | { kind: "progress"; entry: Entry }
+  | { kind: "text"; id: string; text: string };
 
 /** What outlives a reload of the window. */
 export interface SavedConversation {
@@ -62,7 +67,11 @@ export class Conversation {
   }
 
   progress(id: string, progress: Progress): void {
-    this.#change(id, (entry) => (entry.state === "working" && !entry.text ? { ...entry, progress } : entry));
+    this.#change(
+      id,
+      (entry) => (entry.state === "working" && !entry.text ? { ...entry, progress } : entry),
+      "progress",
+    );
   }
 
   finish(id: string, answer: Answer): void {
@@ -129,7 +138,7 @@ export class Conversation {
     this.#onChange({ kind: "all" });
   }
 
-  #change(id: string, change: (entry: Entry) => Entry): void {
+  #change(id: string, change: (entry: Entry) => Entry, kind: "entry" | "progress" = "entry"): void {
     const before = this.entry(id);
     if (!before) {
       return;
@@ -137,7 +146,7 @@ export class Conversation {
     const after = change(before);
     if (after !== before) {
       this.#saved = { ...this.#saved, entries: this.entries.map((entry) => (entry.id === id ? after : entry)) };
-      this.#onChange({ kind: "entry", entry: after });
+      this.#onChange({ kind, entry: after });
     }
   }
 }

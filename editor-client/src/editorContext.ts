@@ -4,20 +4,23 @@ import * as vscode from "vscode";
 
 import type { CodeContext } from "./panelMessages";
 import type { DocumentVersion, Position, Range } from "./protocol";
-import { TASK_SCHEME } from "./taskDocument";
 
 export const LANGUAGE = "python";
 
-/** What the server is told of: code that a person works on, but not our own previews. */
-export const DOCUMENTS = ["file", "untitled", "vscode-notebook-cell", "vscode-vfs", TASK_SCHEME].map((scheme) => ({
-  scheme,
-  language: LANGUAGE,
-}));
+export const PREVIEW_SCHEME = "ai-codegen-preview";
+
+/** What the server is told of: code of any file system, also what has never been saved. */
+export const DOCUMENTS = [{ language: LANGUAGE }];
+
+/** Whether a document is a preview of ours, which is no place to ask about or to write to. */
+export function isPreview(document: vscode.TextDocument): boolean {
+  return document.uri.scheme === PREVIEW_SCHEME;
+}
 
 /** The Python editor that the person works in, or worked in last. */
 export function pythonEditor(): vscode.TextEditor | undefined {
   const editor = vscode.window.activeTextEditor;
-  return editor && vscode.languages.match(DOCUMENTS, editor.document) > 0 ? editor : undefined;
+  return editor?.document.languageId === LANGUAGE && !isPreview(editor.document) ? editor : undefined;
 }
 
 export function documentVersion(document: vscode.TextDocument): DocumentVersion {
@@ -51,12 +54,26 @@ export function selectionContext(editor: vscode.TextEditor | undefined): CodeCon
   return editor && !editor.selection.isEmpty ? codeContext(editor.document, editor.selection) : undefined;
 }
 
+/**
+ * Opens the document that code came from.
+ *
+ * @throws Error when it never was in a file and is closed: opening it would make an empty one.
+ */
+export async function contextDocument({ uri, label }: CodeContext): Promise<vscode.TextDocument> {
+  const open = vscode.workspace.textDocuments.find((document) => document.uri.toString() === uri);
+  const wanted = vscode.Uri.parse(uri);
+  if (!open && wanted.scheme === "untitled") {
+    throw new Error(`The code of ${label} is gone: its document was closed or saved under another name.`);
+  }
+  return open ?? vscode.workspace.openTextDocument(wanted);
+}
+
 /** Shows code that an answer was about. */
 export async function revealContext(context: CodeContext): Promise<void> {
   if (!context.uri || !context.range) {
     return;
   }
-  const document = await vscode.workspace.openTextDocument(vscode.Uri.parse(context.uri));
+  const document = await contextDocument(context);
   const selection = document.validateRange(editorRange(context.range));
   await vscode.window.showTextDocument(document, { selection });
 }

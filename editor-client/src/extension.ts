@@ -19,6 +19,7 @@ import { LanguageServer } from "./server";
 import { serverCommands } from "./serverCommands";
 import { needsRestart } from "./settings";
 import { StatusBar } from "./statusBar";
+import { withoutPreviews } from "./synchronisation";
 import { TaskFiles } from "./taskFiles";
 import { TasksView } from "./tasksView";
 import { Teaching } from "./teaching";
@@ -30,7 +31,7 @@ let server: LanguageServer | undefined;
 export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel("AI CodeGen Assistant", { log: true });
   const backend = new Backend(context, log);
-  server = new LanguageServer(backend, context, log, serverCommands);
+  server = new LanguageServer(backend, context, log, { ...serverCommands, ...withoutPreviews });
   const assistant = new Assistant(server);
   const statusBar = new StatusBar(server, assistant);
   const changes = new vscode.EventEmitter<Change>();
@@ -69,10 +70,9 @@ export function activate(context: vscode.ExtensionContext): void {
     }),
     changes.event((change) => {
       panelActions.show(change);
-      if (change.kind !== "text") {
+      if (change.kind === "all" || change.kind === "entry") {
         statusBar.setWorking(conversation.working);
         void context.workspaceState.update(SAVED, conversation.save());
-        void vscode.commands.executeCommand("setContext", "aiAssistant.busy", conversation.working);
       }
     }),
     server.onDidChangeState((state) => {

@@ -69,10 +69,10 @@ export class PanelActions implements vscode.Disposable {
     const { panel } = this.#parts;
     if (change.kind === "all") {
       panel.post({ type: "state", state: this.#state() });
-    } else if (change.kind === "entry") {
-      panel.post({ type: "entry", entry: change.entry });
-    } else {
+    } else if (change.kind === "text") {
       panel.post({ type: "text", id: change.id, text: change.text });
+    } else {
+      panel.post({ type: "entry", entry: change.entry });
     }
   }
 

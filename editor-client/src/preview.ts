@@ -2,12 +2,10 @@
 
 import * as vscode from "vscode";
 
-import { wirePosition } from "./editorContext";
+import { PREVIEW_SCHEME, wirePosition } from "./editorContext";
 import { applyEdit, insertedLines, type LineSpan } from "./insertion";
 import type { Generation, TextEdit } from "./protocol";
-import { formatSimilarity, indentLines, shorten } from "./text";
-
-export const PREVIEW_SCHEME = "ai-codegen-preview";
+import { formatSimilarity, indentLines, proposedPath, shorten } from "./text";
 
 /** Shorter than the eye notices, long enough to bundle tokens. */
 const REDRAW = 60;
@@ -156,7 +154,8 @@ export class Preview implements vscode.TextDocumentContentProvider, vscode.CodeL
     await this.#setReady(false);
     const document = await vscode.workspace.openTextDocument(uri);
     const editor = await vscode.window.showTextDocument(document, {
-      preview: true,
+      // In a tab of its own: one that is only looked at would take the place of the document, and close it.
+      preview: false,
       selection: new vscode.Range(anchor, anchor),
       ...(column !== undefined && { viewColumn: column }),
     });
@@ -255,8 +254,7 @@ function badges(generation: Generation): vscode.Command[] {
 }
 
 function previewUri({ id, document }: Proposal): vscode.Uri {
-  const path = document.uri.path.replace(/(\.\w+)?$/, " (proposed)$1");
-  return vscode.Uri.from({ scheme: PREVIEW_SCHEME, path: path.startsWith("/") ? path : `/${path}`, query: id });
+  return vscode.Uri.from({ scheme: PREVIEW_SCHEME, path: proposedPath(document.uri.path), query: id });
 }
 
 /** Closes the tabs of a preview and says whether one of them was in front. */

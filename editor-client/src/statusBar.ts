@@ -13,6 +13,9 @@ const COLOURS: Partial<Record<StatusText["kind"], string>> = {
   error: "statusBarItem.errorBackground",
 };
 
+/** How long the item stays as it is, however fast numbers change. */
+const REST = 500;
+
 export class StatusBar implements vscode.Disposable {
   readonly #server: LanguageServer;
   readonly #assistant: Assistant;
@@ -21,6 +24,8 @@ export class StatusBar implements vscode.Disposable {
   readonly #subscriptions: vscode.Disposable[];
   #status: Status | undefined;
   #working = false;
+  #resting: NodeJS.Timeout | undefined;
+  #drawn = "";
 
   readonly onDidChange = this.#changed.event;
 
@@ -53,6 +58,7 @@ export class StatusBar implements vscode.Disposable {
   setWorking(working: boolean): void {
     if (this.#working !== working) {
       this.#working = working;
+      void vscode.commands.executeCommand("setContext", "aiAssistant.busy", working);
       this.#draw();
     }
   }
@@ -82,15 +88,35 @@ export class StatusBar implements vscode.Disposable {
   }
 
   dispose(): void {
+    clearTimeout(this.#resting);
     vscode.Disposable.from(...this.#subscriptions, this.#item, this.#changed).dispose();
   }
 
+  /** Draws at once, and then what has changed meanwhile at most twice a second. */
   #draw(): void {
+    if (this.#resting) {
+      return;
+    }
+    this.#resting = setTimeout(() => {
+      this.#resting = undefined;
+      this.#drawNow();
+    }, REST);
+    this.#drawNow();
+  }
+
+  /** Each redraw costs the editor a layout; one that shows nothing new is left out. */
+  #drawNow(): void {
     const { text, summary, kind } = this.text;
+    const tooltip = this.#tooltip(summary);
+    const drawn = [text, kind, tooltip.value].join("\n");
+    if (drawn === this.#drawn) {
+      return;
+    }
+    this.#drawn = drawn;
     const colour = COLOURS[kind];
     this.#item.text = text;
     this.#item.backgroundColor = colour ? new vscode.ThemeColor(colour) : undefined;
-    this.#item.tooltip = this.#tooltip(summary);
+    this.#item.tooltip = tooltip;
     this.#item.accessibilityInformation = { label: `AI CodeGen Assistant: ${summary}`, role: "button" };
     this.#changed.fire(this.text);
   }

@@ -16,6 +16,7 @@ export interface StatusText {
   remedy?: Remedy;
 }
 
+// No icon spins: each frame of it is painted by the thread that also paints what a person types.
 const NAME = "AI";
 const SET_UP: Remedy = { title: "Set Up the Assistant", command: "aiAssistant.setUp" };
 const CHOOSE_MODELS: Remedy = { title: "Choose the Models", command: "aiAssistant.chooseModelSet" };
@@ -34,7 +35,7 @@ export function describeStatus(server: ServerState, status: Status | undefined, 
     case "failed":
       return { text: `$(error) ${NAME}: error`, summary: "The language server has ended", kind: "error" };
     case "starting":
-      return { text: `$(sync~spin) ${NAME}: starting`, summary: "Starting", kind: "busy" };
+      return { text: `$(watch) ${NAME}: starting`, summary: "Starting", kind: "busy" };
     case "running":
       return status ? describeEngine(status, working) : starting();
   }
@@ -95,10 +96,10 @@ function describeEngine(status: Status, working: boolean): StatusText {
   }
   if (status.knowledge.state === "rebuilding") {
     const what = status.knowledge.detail ?? "Indexing the stored tasks";
-    return { text: `$(sync~spin) ${NAME}: indexing`, summary: what, kind: "busy" };
+    return { text: `$(watch) ${NAME}: indexing`, summary: what, kind: "busy" };
   }
   if (working || status.queue.waiting || status.queue.running) {
-    return { text: `$(loading~spin) ${NAME}: thinking`, summary: "Thinking", kind: "busy" };
+    return { text: `$(pulse) ${NAME}: thinking`, summary: "Thinking", kind: "busy" };
   }
   const resident = status.models.filter((model) => model.state === "ready" && model.role !== "embed");
   const names = [...new Set(resident.map(shortName))];
@@ -107,11 +108,10 @@ function describeEngine(status: Status, working: boolean): StatusText {
     : { text: `$(sparkle) ${NAME}: idle`, summary: "Idle: models load when they are needed", kind: "ok" };
 }
 
-/** Where a number moves nothing spins: an animation costs the editor frames for as long as it runs. */
 function describeLoading(model: ModelInfo): StatusText {
   const percent = model.progress === undefined ? "" : ` ${Math.round(model.progress * 100)} %`;
   return {
-    text: `${percent ? "$(arrow-up)" : "$(sync~spin)"} ${NAME}: loading${percent}`,
+    text: `$(arrow-up) ${NAME}: loading${percent}`,
     summary: `Loading ${shortName(model)}${percent}`,
     kind: "busy",
   };
@@ -119,9 +119,8 @@ function describeLoading(model: ModelInfo): StatusText {
 
 function describeRunning(model: ModelInfo): StatusText {
   const speed = model.tokensPerSecond ? `${model.tokensPerSecond.toFixed(1)} tokens/s` : "thinking";
-  const icon = model.tokensPerSecond ? "$(pulse)" : "$(loading~spin)";
   return {
-    text: `${icon} ${NAME}: ${speed}`,
+    text: `$(pulse) ${NAME}: ${speed}`,
     summary: `${shortName(model)} is answering (${speed})`,
     kind: "busy",
   };
@@ -144,5 +143,5 @@ function shortName(model: ModelInfo): string {
 }
 
 function starting(): StatusText {
-  return { text: `$(sync~spin) ${NAME}: starting`, summary: "The engine is starting", kind: "busy" };
+  return { text: `$(watch) ${NAME}: starting`, summary: "The engine is starting", kind: "busy" };
 }

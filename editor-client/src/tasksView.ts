@@ -91,11 +91,11 @@ export class TasksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
   }
 
   async import(): Promise<void> {
-    const source = await chooseSource();
-    if (!source) {
-      return;
-    }
     try {
+      const source = await chooseSource();
+      if (!source) {
+        return;
+      }
       const done = await requestWithProgress(this.#assistant, "Importing tasks", "importTasks", { source });
       const problems = done.problems?.length ? ` First problem: ${done.problems[0] ?? ""}` : "";
       const skipped = done.skipped ? `, ${done.skipped} skipped` : "";
@@ -118,7 +118,7 @@ export class TasksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
       return;
     }
     try {
-      const done = await this.#assistant.request("exportTasks", { path: target.fsPath, origin: "taught" });
+      const done = await this.#assistant.request("exportTasks", { path: diskPath(target), origin: "taught" });
       void vscode.window.showInformationMessage(`Exported ${count(done.count, "taught task")} to ${done.path}.`);
     } catch (error) {
       await showFailure(error);
@@ -201,7 +201,7 @@ async function chooseSource(): Promise<string | undefined> {
         ? { filters: { "Solved tasks": ["jsonl", "gz", "py"] } }
         : { canSelectFiles: false, canSelectFolders: true };
     const [place] = (await vscode.window.showOpenDialog({ title: "Import Tasks", openLabel: "Import", ...kind })) ?? [];
-    return place?.fsPath;
+    return place && diskPath(place);
   }
   if (chosen?.source === "hub") {
     const name = await vscode.window.showInputBox({
@@ -212,4 +212,12 @@ async function chooseSource(): Promise<string | undefined> {
     return name && `hub:${name}`;
   }
   return chosen?.source;
+}
+
+/** @throws Error for a place that only the editor can reach, such as a virtual workspace's. */
+function diskPath(place: vscode.Uri): string {
+  if (place.scheme !== "file") {
+    throw new Error(`Tasks are read from and written to files on disk, which ${place.toString(true)} is not.`);
+  }
+  return place.fsPath;
 }

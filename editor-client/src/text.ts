@@ -53,6 +53,11 @@ export function count(number: number, singular: string, plural = `${singular}s`)
   return `${number} ${number === 1 ? singular : plural}`;
 }
 
+/** Names what is proposed for the document at `path`; the ending makes it Python whatever the document is called. */
+export function proposedPath(path: string): string {
+  return `/${path.replace(/^\/+/, "").replace(/\.pyw?$/, "")} (proposed).py`;
+}
+
 function commonPrefix(left: string, right: string): string {
   let length = 0;
   while (length < left.length && left[length] === right[length]) {

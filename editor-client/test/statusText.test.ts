@@ -18,7 +18,7 @@ function status(changes: Partial<Status> = {}, ...models: Partial<ModelInfo>[]):
 test("before the server runs its own state is shown", () => {
   assert.match(describeStatus("notSetUp", undefined).text, /set up/);
   assert.equal(describeStatus("failed", undefined).kind, "error");
-  assert.match(describeStatus("starting", undefined).text, /sync~spin.*starting/);
+  assert.match(describeStatus("starting", undefined).text, /starting/);
 });
 
 test("a load is shown with its share", () => {

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { count, dedent, formatBytes, formatDuration, formatSimilarity, indentLines, shorten } from "../src/text";
+import {
+  count,
+  dedent,
+  formatBytes,
+  formatDuration,
+  formatSimilarity,
+  indentLines,
+  proposedPath,
+  shorten,
+} from "../src/text";
 
 test("dedent removes only what all lines share", () => {
   assert.equal(dedent("    def f():\n        return 1\n\n    x = 2"), "def f():\n    return 1\n\nx = 2");
@@ -30,4 +39,10 @@ test("numbers are written for people", () => {
   assert.equal(formatSimilarity(0.973), "97 %");
   assert.equal(count(1, "task"), "1 task");
   assert.equal(count(2, "task"), "2 tasks");
+});
+
+test("a proposal is Python, whatever its document is called and wherever it is", () => {
+  assert.equal(proposedPath("/work space/known.py"), "/work space/known (proposed).py");
+  assert.equal(proposedPath("Untitled-1"), "/Untitled-1 (proposed).py");
+  assert.equal(proposedPath("/book.ipynb"), "/book.ipynb (proposed).py");
 });

@@ -19,7 +19,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Makes a button that does something. */
+/** Makes a button that does something; what is written on it is its name, and the title explains it. */
 export function button(
   label: string,
   options: { icon?: IconName; kind?: "primary" | "secondary" | "link" | "icon"; title?: string },
@@ -33,7 +33,7 @@ export function button(
       type: "button",
       class: kind,
       title: title ?? (kind === "icon" ? label : undefined),
-      "aria-label": title ?? label,
+      "aria-label": kind === "icon" && (title ?? label),
     },
     name && icon(name),
     words,

@@ -12,7 +12,7 @@ const DECISIONS: Record<NonNullable<Entry["decision"]>, { text: string; icon: Ic
   pending: undefined,
   accepted: { text: "Inserted", icon: "check" },
   rejected: { text: "Not inserted", icon: "close" },
-  refused: { text: "Not inserted: the text had changed", icon: "warning" },
+  refused: { text: "Could not be inserted", icon: "warning" },
   dismissed: { text: "Dismissed", icon: "close" },
   taught: { text: "Taught", icon: "teach" },
 };
@@ -124,7 +124,7 @@ function drawProblem(problem: NonNullable<Entry["problem"]>, send: Send): HTMLEl
   );
   return h(
     "div",
-    { class: "callout error", role: "alert" },
+    { class: "callout error" },
     h("p", {}, icon("warning"), h("span", {}, problem.message)),
     h("div", { class: "buttons" }, ...remedies),
   );
@@ -240,8 +240,8 @@ function drawBadges(entry: Entry, answer: Answer, send: Send): HTMLElement {
   const { route, timings } = answer;
   const other: Intent = answer.status === "answered" ? "generate" : "explain";
   return h(
-    "div",
-    { class: "badges" },
+    "ul",
+    { class: "badges", "aria-label": "How this was answered" },
     route &&
       badge(`${route.intent} ${score(route, route.intent)}`, why(route), route.sure === false ? "unsure" : "route"),
     answer.model && badge(answer.model.split("/").at(-1) ?? answer.model, `Model: ${answer.model}`),
@@ -249,14 +249,18 @@ function drawBadges(entry: Entry, answer: Answer, send: Send): HTMLElement {
     timings.total !== undefined && badge(speed(timings), breakdown(timings)),
     answer.finish === "length" && badge("cut short", "The limit of tokens was reached", "unsure"),
     entry.origination.kind === "ask" &&
-      button(`Wrong route: ${other} instead`, { kind: "link", title: `Answer again: ${other} instead` }, () => {
-        send({ type: "again", id: entry.id, intent: other });
-      }),
+      h(
+        "li",
+        {},
+        button(`Wrong route: ${other} instead`, { kind: "link", title: `Answer again: ${other} instead` }, () => {
+          send({ type: "again", id: entry.id, intent: other });
+        }),
+      ),
   );
 }
 
 function badge(text: string, title: string, kind = ""): HTMLElement {
-  return h("span", { class: `badge ${kind}`.trim(), title, tabindex: "0", "aria-label": `${text}. ${title}` }, text);
+  return h("li", { class: `badge ${kind}`.trim(), title, "aria-label": `${text}. ${title}` }, text);
 }
 
 function score(route: RouteChoice, intent: Intent): string {

@@ -11,6 +11,12 @@ const ASSUMED_LANGUAGES = ["", "py", "python", "python3"];
 const markdown = new MarkdownIt({ html: false, linkify: false, breaks: false, highlight });
 // A model invents addresses; nothing here may load or open one.
 markdown.disable(["image", "link", "autolink"]);
+// An answer's headings stand below its question, which is of the second level.
+markdown.core.ruler.push("lower_headings", ({ tokens }) => {
+  for (const token of tokens.filter(({ type }) => type.startsWith("heading_"))) {
+    token.tag = `h${Math.min(6, Number(token.tag.slice(1)) + 2)}`;
+  }
+});
 
 /** Renders Markdown, also when it is not complete yet. */
 export function renderMarkdown(text: string): DocumentFragment {

@@ -30,6 +30,7 @@ class Page {
   #state: PanelState = { entries: [], status: { summary: "", kind: "busy" } };
   #draft: DraftView | undefined;
   #pending = new Set<string>();
+  readonly #articles = new Map<string, { content: string; element: HTMLElement }>();
 
   constructor(root: HTMLElement) {
     const question = this.#vscode.getState()?.question ?? "";
@@ -55,6 +56,7 @@ class Page {
   #receive(message: ToPanel): void {
     switch (message.type) {
       case "state":
+        this.#announceNew(message.state);
         this.#state = message.state;
         this.#drawAll();
         return;
@@ -83,9 +85,14 @@ class Page {
 
   #drawAll(): void {
     const { entries, draft, status, selection } = this.#state;
+    for (const id of this.#articles.keys()) {
+      if (entries.every((entry) => entry.id !== id)) {
+        this.#articles.delete(id);
+      }
+    }
     this.#log.replaceChildren(
       ...(entries.length
-        ? entries.map((entry) => drawEntry(entry, this.#send))
+        ? [h("h1", { class: "hidden" }, "Conversation"), ...entries.map((entry) => this.#drawn(entry))]
         : [drawEmpty(status.remedy, this.#send)]),
     );
     this.#showDraft(draft);
@@ -95,13 +102,22 @@ class Page {
     this.#scrollToEnd();
   }
 
+  /** Draws an entry, or returns how it was drawn before: a long conversation would take long each time. */
+  #drawn(entry: Entry): HTMLElement {
+    const content = JSON.stringify(entry);
+    const before = this.#articles.get(entry.id);
+    const element = before?.content === content ? before.element : drawEntry(entry, this.#send);
+    this.#articles.set(entry.id, { content, element });
+    return element;
+  }
+
   #replaceEntry(entry: Entry): void {
     const before = this.#state.entries.find(({ id }) => id === entry.id);
     const atEnd = this.#atEnd;
     this.#state = { ...this.#state, entries: this.#state.entries.map((old) => (old.id === entry.id ? entry : old)) };
     const old = document.getElementById(domId(entry.id));
     const focused = old?.contains(document.activeElement) ?? false;
-    const drawn = drawEntry(entry, this.#send);
+    const drawn = this.#drawn(entry);
     old?.replaceWith(drawn);
     if (focused) {
       drawn.focus();
@@ -183,14 +199,22 @@ class Page {
     article?.focus();
   }
 
+  /** Tells a screen reader that a question was taken, which it cannot see. */
+  #announceNew({ entries }: PanelState): void {
+    const last = entries.at(-1);
+    if (last?.state === "working" && this.#state.entries.every(({ id }) => id !== last.id)) {
+      this.#announce(undefined, last);
+    }
+  }
+
   /** Tells a screen reader what has become of a question, once. */
   #announce(before: Entry | undefined, entry: Entry): void {
     if (before?.state === entry.state) {
       return;
     }
     const words = {
-      working: "Thinking",
-      done: entry.answer?.status === "unknown" ? "This task is not known yet." : entry.text,
+      working: `Thinking about: ${entry.question}`,
+      done: entry.answer?.status === "unknown" ? "This task is not known yet." : writtenAnswer(entry.id),
       stopped: "Stopped",
       failed: entry.problem?.message ?? "Failed",
     };
@@ -205,6 +229,11 @@ class Page {
   #scrollToEnd(): void {
     this.#log.scrollTop = this.#log.scrollHeight;
   }
+}
+
+/** An answer's words as they are shown, without the marks of Markdown. */
+function writtenAnswer(id: string): string {
+  return document.getElementById(domId(id))?.querySelector(".answer")?.textContent ?? "";
 }
 
 const root = document.getElementById("app");

@@ -15,8 +15,8 @@ scenario(
       await window.waitForStatus("ready");
     },
 
-    "the status lists what there is and what can be done": async ({ window }) => {
-      await window.command("AI Assistant: Show Status");
+    "the status lists what there is and what can be done, by a key": async ({ window }) => {
+      await window.keys("Shift+Alt+M", "s");
       for (const text of [/^Explain.*ready/, /^Generate.*ready/, "Knowledge", "Memory", "Choose Model Set"]) {
         await window.page.locator(".quick-input-list .monaco-list-row", { hasText: text }).first().waitFor();
       }
@@ -25,13 +25,13 @@ scenario(
     },
 
     "the doctor's report opens as a document": async ({ window }) => {
-      await window.command("AI Assistant: Run Doctor");
+      await window.keys("Shift+Alt+M", "d");
       await window.line("All that is needed is there.").waitFor();
       await window.screenshot("doctor");
     },
 
     "the log says which interpreter runs": async ({ window }) => {
-      await window.command("AI Assistant: Show Logs");
+      await window.keys("Shift+Alt+M", "l");
       await window.page.locator(".panel .view-line", { hasText: "backend" }).first().waitFor();
       await window.screenshot("logs");
     },
@@ -39,9 +39,17 @@ scenario(
     "restart starts another server": async ({ window, editor }) => {
       const [before] = servers(editor.home);
       assert.ok(before);
-      await window.command("AI Assistant: Restart");
+      await window.keys("Shift+Alt+M", "r");
       await window.waitUntil(async () => servers(editor.home).some((server) => server !== before));
       await window.waitForStatus(/idle|ready/);
+    },
+
+    "models are unloaded, and the tasks are shown, by keys": async ({ window }) => {
+      await window.keys("Shift+Alt+M", "u");
+      await window.notification("The models are unloaded").waitFor();
+      await window.keys("Shift+Alt+M", "t");
+      await window.tree("Built in").waitFor();
+      await window.screenshot("tasks");
     },
 
     "the sets are offered with sizes and what they need": async ({ window }) => {

@@ -30,15 +30,45 @@ scenario(
     },
 
     "a follow-up goes on with the same conversation": async ({ window }) => {
+      await window.noteAnnouncements();
       await window.ask("What happens when the list is empty?");
       await window.answered(1);
       await window.screenshot("follow-up");
     },
 
+    "a screen reader hears that it was asked, and the answer once and whole": async ({ window }) => {
+      const [asked, answer, ...others] = await window.announcements();
+      assert.equal(asked, "Thinking about: What happens when the list is empty?");
+      assert.equal(answer, await window.entry(1).locator(".answer").textContent());
+      assert.deepEqual(others, []);
+    },
+
+    "all of the panel has a role and a name, and is reached in order by Tab": async ({ window }) => {
+      const nodes = await window.accessible();
+      const named = (role: string): string[] => nodes.filter((node) => node.role === role).map(({ name }) => name);
+      const levels = nodes.filter(({ role }) => role === "heading").map(({ level }) => level ?? 0);
+      assert.deepEqual(named("log"), ["Conversation"]);
+      assert.equal(named("heading").filter((name) => name === "Explain this code").length, 1);
+      assert.deepEqual([levels.filter((level) => level === 1).length, Math.min(...levels)], [1, 1]);
+      assert.equal(named("article").length, 2);
+      assert.equal(named("textbox").filter((name) => name === "Your question").length, 1);
+      assert.ok(named("listitem").some((name) => /tokens\/s\. .*first token/.test(name)));
+      assert.ok(["button", "form", "textbox"].every((role) => named(role).every(Boolean)));
+
+      const stops = await window.tabStops();
+      const expected = ["sample.py:1–3", "Wrong route: generate instead", "Your question", "Send"];
+      const places = expected.map((name) => stops.indexOf(name));
+      assert.ok(!places.includes(-1), stops.join("\n"));
+      assert.deepEqual(
+        places,
+        places.toSorted((left, right) => left - right),
+      );
+    },
+
     "stop ends an answer in the middle": async ({ window }) => {
       await window.ask("Explain every line of this code in great detail.");
       await window.entry(2).locator(".markdown").waitFor();
-      await window.entry(2).getByLabel("Stop this answer").click();
+      await window.entry(2).getByRole("button", { name: "Stop" }).click();
       await window.entry(2).getByText("Stopped").waitFor();
       await window.screenshot("stopped");
     },
@@ -59,8 +89,9 @@ scenario(
       const code = window.entry(4).locator(".code");
       await code.hover();
       await code.getByRole("button", { name: "Copy" }).click();
-      const copied = await window.page.evaluate(() => navigator.clipboard.readText());
-      assert.match(copied, /def fib/);
+      await window.waitUntil(async () =>
+        (await window.page.evaluate(() => navigator.clipboard.readText())).includes("def fib"),
+      );
       await window.goTo(3, 5);
       await window.page.keyboard.press("End");
       await window.page.keyboard.press("Enter");

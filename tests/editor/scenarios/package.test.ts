@@ -39,7 +39,7 @@ test("it holds what is run and shown, and no sources or maps", () => {
 });
 
 test("its scripts know no address that could be asked for anything", () => {
-  for (const name of ["extension.js", "panel.js"]) {
+  for (const name of ["extension.js", "languageClient.js", "panel.js"]) {
     const script = readFileSync(join(folder, "extension", "dist", name), "utf8");
     const addresses = [...script.matchAll(/\b(?:https?|wss?):\/\/[\w.-]+\.\w+[^\s"'`)]*/g)].map(([address]) => address);
     const foreign = addresses.filter((address) => !HARMLESS.some((pattern) => pattern.test(address)));

@@ -64,7 +64,7 @@ scenario(
       const [engine] = engines(editor.home);
       assert.ok(engine);
       process.kill(engine, "SIGKILL");
-      await window.panel.locator("article.failed [role=alert]").waitFor();
+      await window.panel.locator("article.failed .callout.error").waitFor();
       await window.screenshot("engine-killed");
       await window.ask("What does it return for 21?");
       await window.answered(2);

@@ -53,7 +53,7 @@ scenario(
     "the form teaches it with the code of the selection": async ({ window }) => {
       await window.selectLines(3, 5);
       await window.entry(0).getByRole("button", { name: "Teach…" }).click();
-      await window.panel.getByRole("button", { name: "Take the code selected in the editor" }).click();
+      await window.panel.getByRole("button", { name: "Use the Selection" }).click();
       const code = window.panel.locator('textarea[name="implementation"]');
       await window.waitUntil(async () => (await code.inputValue()).startsWith("def teapot_colour"));
       await window.panel.getByText("Closest tasks already known").waitFor();

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 
 import { cli, copyStarterHome } from "./home.ts";
-import { CHROMIUM, CODE_SERVER, NODE, PYTHON, SCREENSHOTS, VSIX } from "./places.ts";
+import { CHROMIUM, CODE_SERVER, EXTENSIONS, NODE, PYTHON, SCREENSHOTS, VSCE, VSIX } from "./places.ts";
 import { chromium, type Browser, type BrowserContext } from "./playwright.ts";
 import { Window } from "./window.ts";
 
@@ -16,8 +16,10 @@ export interface EditorOptions {
   scenario: string;
   /** The workspace's files; a name may have folders. */
   files: Record<string, string>;
-  /** Folders of the workspace that are opened side by side; without them it is opened as one. */
+  /** Folders that are opened side by side, of the workspace or URIs; without them it is opened as one. */
   roots?: string[];
+  /** Extensions of the tests, by their folders in `extensions`, to be installed too. */
+  extensions?: string[];
   /** Whether the editor asks if the workspace is to be trusted. */
   asksForTrust?: boolean;
   /** Whether the starter set is installed already. */
@@ -105,9 +107,9 @@ export class Editor {
     prepare(base, options);
     const folders = ["--user-data-dir", join(base, "user"), "--extensions-dir", join(base, "extensions")];
     const common = [CODE_SERVER, ...folders, "--config", join(base, "config.yaml")];
-    execFileSync(NODE, [...common, "--install-extension", VSIX], {
-      stdio: "pipe",
-    });
+    for (const extension of [VSIX, ...(options.extensions ?? []).map((name) => packed(name, base))]) {
+      execFileSync(NODE, [...common, "--install-extension", extension], { stdio: "pipe" });
+    }
     const port = await freePort();
     const child = spawn(
       NODE,
@@ -216,7 +218,9 @@ function prepare(base: string, options: EditorOptions): void {
     writeFileSync(path, content);
   }
   if (roots) {
-    const folders = roots.map((root) => ({ path: join(base, "work space", root) }));
+    const folders = roots.map((root) =>
+      root.includes(":") ? { uri: root } : { path: join(base, "work space", root) },
+    );
     writeFileSync(join(base, WORKSPACE_FILE), JSON.stringify({ folders }));
   }
   const machine = {
@@ -232,6 +236,14 @@ function prepare(base: string, options: EditorOptions): void {
     JSON.stringify({ ...USER_SETTINGS, "security.workspace.trust.enabled": asksForTrust }),
   );
   writeFileSync(join(base, "config.yaml"), "auth: none\n");
+}
+
+/** Packs an extension of the tests, which cannot be installed as a folder. */
+function packed(name: string, base: string): string {
+  const file = join(base, `${name}.vsix`);
+  const options = ["--no-dependencies", "--skip-license", "--allow-missing-repository", "--out", file];
+  execFileSync(NODE, [VSCE, "package", ...options], { cwd: join(EXTENSIONS, name), stdio: "pipe" });
+  return file;
 }
 
 async function freePort(): Promise<number> {

@@ -6,6 +6,9 @@ export const ROOT = join(import.meta.dirname, "..", "..", "..");
 export const CACHE = join(ROOT, ".cache", "editor");
 export const SCREENSHOTS = join(ROOT, "build", "screenshots");
 export const VSIX = join(ROOT, "build", "ai-codegen-assistant.vsix");
+/** Extensions that the tests need besides ours. */
+export const EXTENSIONS = join(ROOT, "tests", "editor", "extensions");
+export const VSCE = join(ROOT, "editor-client", "node_modules", "@vscode", "vsce", "vsce");
 export const PYTHON = process.env.PYTHON ?? join(ROOT, ".venv", "bin", "python");
 /** A data folder with the starter set and its index; made by prepare.sh, copied by each scenario. */
 export const STARTER_HOME = join(CACHE, "starter-home");

@@ -13,6 +13,10 @@ const PAUSE = 200;
 /** How long the editor's file dialog looks at the disk at most after a path was entered. */
 const LOOK = 1_500;
 const PATIENCE = 180_000;
+/** More than any panel of the tests has. */
+const MOST_STOPS = 60;
+/** Pixels from the left of the tabs where none is, in the windows of the tests. */
+const BESIDE_TABS = 700;
 
 export class Window {
   readonly page: Page;
@@ -56,6 +60,34 @@ export class Window {
       await this.page.locator(".tab.active", { hasText: name }).waitFor({ timeout: MOMENT });
     });
     await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
+  }
+
+  /** Opens a file by a click in the explorer, which only shows it until something else is opened. */
+  async showFile(name: string): Promise<void> {
+    await this.command("View: Show Explorer");
+    await this.page.locator(".explorer-folders-view .monaco-list-row", { hasText: name }).click();
+    await this.page.locator(".tab.active", { hasText: name }).waitFor();
+    await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
+  }
+
+  /** Opens a new document, which is in no file, in a language. */
+  async newDocument(language: string): Promise<void> {
+    // Beside the tabs a double click opens one.
+    await this.page
+      .locator(".editor-group-container.active .tabs-container")
+      .dblclick({ position: { x: BESIDE_TABS, y: 15 } });
+    await this.tab("Untitled-1").waitFor();
+    await this.command("Change Language Mode");
+    await this.page.locator(".quick-input-widget input.input").fill(language);
+    await this.pick(language);
+    await this.page.locator(".statusbar-item", { hasText: language }).waitFor();
+  }
+
+  /** Presses keys one after the other, from the editor in front. */
+  async keys(...keys: string[]): Promise<void> {
+    for (const key of keys) {
+      await this.page.keyboard.press(key);
+    }
   }
 
   /** Waits until the status bar says something. */
@@ -160,6 +192,51 @@ export class Window {
   async ask(question: string): Promise<void> {
     await this.panel.getByLabel("Your question").fill(question);
     await this.panel.getByLabel("Your question").press("Enter");
+  }
+
+  /** Role and name of all that a screen reader finds in the panel, as the browser tells it. */
+  async accessible(): Promise<{ role: string; name: string; level: number | undefined }[]> {
+    const session = await this.page.context().newCDPSession(this.page);
+    const { frameTree } = await session.send("Page.getFrameTree");
+    const trees = await Promise.all(
+      frames(frameTree).map(({ id }) => session.send("Accessibility.getFullAXTree", { frameId: id })),
+    );
+    await session.detach();
+    const panel = trees.find(({ nodes: [root] }) => root?.name?.value === "Conversation");
+    assert.ok(panel, "The panel is not accessible.");
+    return panel.nodes
+      .filter(({ ignored }) => !ignored)
+      .map(({ role, name, properties }) => ({
+        role: String(role?.value),
+        name: String(name?.value ?? ""),
+        level: properties?.find((property) => property.name === "level")?.value.value as number | undefined,
+      }));
+  }
+
+  /** Begins to remember what the panel tells a screen reader. */
+  async noteAnnouncements(): Promise<void> {
+    await this.panel.getByRole("status").evaluate((region) => {
+      const heard: string[] = [];
+      Object.assign(globalThis, { announcements: heard });
+      new MutationObserver(() => heard.push(region.textContent)).observe(region, { childList: true });
+    });
+  }
+
+  async announcements(): Promise<string[]> {
+    return this.panel
+      .getByRole("status")
+      .evaluate(() => (globalThis as unknown as { announcements: string[] }).announcements);
+  }
+
+  /** Names of what Tab reaches in the panel, from the conversation to the end. */
+  async tabStops(): Promise<string[]> {
+    await this.panel.getByRole("log").focus();
+    const stops: string[] = [];
+    for (let stop = 0; stop < MOST_STOPS && !stops.at(-1)?.includes("Show details"); stop += 1) {
+      await this.page.keyboard.press("Tab");
+      stops.push(await this.panel.locator(":focus").evaluate((element) => element.ariaLabel ?? element.textContent));
+    }
+    return stops;
   }
 
   /** A lens above the code of the editor in front. */
@@ -297,4 +374,15 @@ export class Window {
       }
     }
   }
+}
+
+/** What the browser says of a page and the frames in it. */
+interface FrameTree {
+  frame: { id: string };
+  childFrames?: FrameTree[];
+}
+
+/** A page's frames, outer ones first. */
+function frames({ frame, childFrames = [] }: FrameTree): FrameTree["frame"][] {
+  return [frame, ...childFrames.flatMap(frames)];
 }
