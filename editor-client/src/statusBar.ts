@@ -59,7 +59,7 @@ export class StatusBar implements vscode.Disposable {
     if (this.#working !== working) {
       this.#working = working;
       void vscode.commands.executeCommand("setContext", "aiAssistant.busy", working);
-      this.#draw();
+      this.#drawNow();
     }
   }
 
