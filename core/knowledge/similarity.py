@@ -37,6 +37,8 @@ _WORD = re.compile(r"[^\W_]+")
 _EXAMPLE = re.compile(
     r"\bexamples?\b\s*\d*\s*:|\bfor examples?\b|\be\.g\.|>>>|\[input/output\]|==|=>|- ?>|= =|➞|\bassert ", re.IGNORECASE
 )
+_EXAMPLE_SIGNS = ("example", "e.g.", ">", "=", "[", "\u279e", "assert ")
+"""One of these is part of every mark of an example, and found, or not, in a tenth of the time."""
 _SHORTEST_PROSE = 25
 _REMEMBERED = 4096
 
@@ -95,7 +97,8 @@ def against_crowd(similarities: Sequence[float]) -> list[float]:
 
 def prose(query: str) -> str:
     """Return a request or a description without the examples at its end, if it has some."""
-    example = _EXAMPLE.search(query)
+    small = query.lower()
+    example = _EXAMPLE.search(query) if any(sign in small for sign in _EXAMPLE_SIGNS) else None
     return query[: example.start()] if example and example.start() >= _SHORTEST_PROSE else query
 
 
@@ -126,7 +129,7 @@ def _trigrams(words: Sequence[str]) -> frozenset[str]:
     """Return the trigrams of all words, each with a blank on either side."""
     padded = f" {' '.join(words)} "
     # One with a blank in its middle lies across two words.
-    return frozenset([padded[i : i + 3] for i in range(len(padded) - 2) if padded[i + 1] != " "])
+    return frozenset([a + b + c for a, b, c in zip(padded, padded[1:], padded[2:], strict=False) if b != " "])
 
 
 def _dice(one: frozenset[str], other: frozenset[str]) -> float:

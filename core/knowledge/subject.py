@@ -35,5 +35,5 @@ _FEWEST_WORDS = 2
 def subject_of(text: str) -> str:
     """Return the text without its opening and without the name of the language."""
     rest = _OPENING.sub("", text, count=1) if _NAMED.search(text) else text
-    subject = _LANGUAGE.sub("", rest).strip()
+    subject = (_LANGUAGE.sub("", rest) if "python" in rest.lower() else rest).strip()
     return subject if len(subject.split()) >= _FEWEST_WORDS else text

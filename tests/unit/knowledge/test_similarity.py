@@ -78,6 +78,28 @@ def test_examples_of_a_request_are_not_compared() -> None:
     assert prose("x == y") == "x == y"
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "Example 2:",
+        "EXAMPLES:",
+        "for example",
+        "E.g.",
+        ">>>",
+        "[Input/Output]",
+        "==",
+        "=>",
+        "->",
+        "- >",
+        "= =",
+        "\u279e",
+        "Assert x",
+    ],
+)
+def test_every_mark_of_an_example_ends_the_prose(mark: str) -> None:
+    assert prose(f"Return the sum of the digits {mark} f(12) 3") == "Return the sum of the digits "
+
+
 def test_a_sibling_in_the_same_words_is_no_nearer_in_meaning_than_a_paraphrase() -> None:
     asked = "count how many items of a list are negative"
     sibling, paraphrase = (
