@@ -10,7 +10,7 @@ the stores for the next run, and `--build` makes those that are missing and meas
 that a machine has to be quiet for the measurement only. What is measured:
 
 - a query as the assistant asks it, filtered by language, with its embedding and without;
-- a query without a filter, which the index answers if there are more than 10,000 tasks;
+- a query without a filter, which the index may answer;
 - recall@5 of such queries: the tasks that an exhaustive search by numpy would have led to;
 - teaching, from the request until the next search has found the task;
 - opening a store that has an index, until the first answer, and until its index is in use;

@@ -44,12 +44,6 @@ while True:
 """
 
 
-@pytest.fixture(autouse=True)
-def index_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the index answer for a few tasks, too."""
-    monkeypatch.setattr("core.knowledge.base._FEW", 0)
-
-
 @contextmanager
 def opened(folder: Path) -> Iterator[KnowledgeBase]:
     base = KnowledgeBase.open(folder, WordEmbedder(), lambda: None)
@@ -179,18 +173,6 @@ def test_an_index_that_breaks_while_it_is_open_is_replaced(tmp_path: Path) -> No
         assert base.settle(PATIENCE)
         assert base.info().state == "ready"
         assert_all_found(base, 60)
-
-
-def test_few_tasks_are_found_without_asking_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    with opened(tmp_path) as base:
-        teach(base, range(60))
-        assert base.settle(PATIENCE)
-        index = base._keeper._index
-        assert index is not None
-        index.close()  # so that asking it would be noticed
-        assert_all_found(base, 60)
-        assert base._keeper._index is index
 
 
 def test_an_index_that_cannot_be_made_leaves_exact_search_and_says_so(tmp_path: Path) -> None:
