@@ -78,7 +78,7 @@ class _Dense:
     """Whether oneDNN has brought the weights into the order that it reads them in.
 
     A query has a dozen tokens, for which a pass is little more than reading all weights once: in
-    that order, the products take about less time, most of it where few tokens are multiplied.
+    that order, the products take less time, most of it where few tokens are multiplied.
     """
 
     @classmethod
