@@ -17,3 +17,4 @@ npx tsc --noEmit
 npx tsc --noEmit -p src/webview
 node esbuild.mjs
 npx vsce package --no-dependencies --skip-license --allow-missing-repository --out "$root/build/ai-codegen-assistant.vsix"
+"$python" scripts/squeeze.py "$root/build/ai-codegen-assistant.vsix"
