@@ -145,7 +145,9 @@ def test_another_prompt_is_answered_as_if_nothing_had_been_read(open_runner: Cal
     second = [*first[:same], *text(120 - same, seed=3)]
     runner.model.steps.clear()
     found = read(runner, second)
-    assert runner.model.steps[0] == max(1, 120 - same)
+    missing, chunk = max(1, 120 - same), runner.model.prefill_chunk
+    read_in = [min(chunk, missing - start) for start in range(0, missing, chunk)]
+    assert runner.model.steps[: len(read_in)] == read_in
     assert is_greedy(open_runner(), second, found)
 
 
