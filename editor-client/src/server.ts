@@ -190,6 +190,7 @@ export class LanguageServer implements vscode.Disposable {
       );
       void this.#inTurn(() => this.#start()).catch((error: unknown) => {
         this.#log.error(String(error));
+        this.#recover();
       });
     } else {
       void explain(

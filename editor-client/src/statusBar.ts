@@ -39,7 +39,7 @@ export class StatusBar implements vscode.Disposable {
       server.onDidChangeState((state) => {
         // A running server may have announced its first status already.
         this.#status = state === "running" ? this.#status : undefined;
-        this.#draw();
+        this.#drawNow();
       }),
       server.onDidChangeStatus((status) => {
         this.#status = status;
@@ -92,7 +92,7 @@ export class StatusBar implements vscode.Disposable {
     vscode.Disposable.from(...this.#subscriptions, this.#item, this.#changed).dispose();
   }
 
-  /** Draws at once, and then what has changed meanwhile at most twice a second. */
+  /** Draws numbers at once, and then what has changed meanwhile at most twice a second. */
   #draw(): void {
     if (this.#resting) {
       return;
