@@ -156,7 +156,7 @@ def test_stop_ends_an_engine_whose_starter_lives_on(home: Path) -> None:
     engine = start_engine(folders)
     wait_until(lambda: find(folders) is not None)
     assert str(engine.pid) in run_json(home, "stop")["message"]
-    assert engine.wait(timeout=0) == 0
+    assert engine.wait(timeout=10) == 0
 
 
 def test_ctrl_c_ends_the_answer_in_the_engine_too(home: Path) -> None:
