@@ -15,8 +15,6 @@ const LOOK = 1_500;
 const PATIENCE = 180_000;
 /** More than any panel of the tests has. */
 const MOST_STOPS = 60;
-/** Pixels from the left of the tabs where none is, in the windows of the tests. */
-const BESIDE_TABS = 700;
 
 export class Window {
   readonly page: Page;
@@ -68,19 +66,6 @@ export class Window {
     await this.page.locator(".explorer-folders-view .monaco-list-row", { hasText: name }).click();
     await this.page.locator(".tab.active", { hasText: name }).waitFor();
     await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
-  }
-
-  /** Opens a new document, which is in no file, in a language. */
-  async newDocument(language: string): Promise<void> {
-    // Beside the tabs a double click opens one.
-    await this.page
-      .locator(".editor-group-container.active .tabs-container")
-      .dblclick({ position: { x: BESIDE_TABS, y: 15 } });
-    await this.tab("Untitled-1").waitFor();
-    await this.command("Change Language Mode");
-    await this.page.locator(".quick-input-widget input.input").fill(language);
-    await this.pick(language);
-    await this.page.locator(".statusbar-item", { hasText: language }).waitFor();
   }
 
   /** Presses keys one after the other, from the editor in front. */
