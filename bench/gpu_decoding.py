@@ -18,7 +18,7 @@ from bench.random_models import Prompts
 from core.cancellation import CancelToken
 from core.models.causal_model import CausalModel
 from core.models.loader import OpenModel
-from core.models.quantised import Int8Linear
+from core.models.quantised_linear import Int8Linear
 from core.models.static_model import StaticModel
 from core.settings import Precision
 

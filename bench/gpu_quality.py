@@ -10,7 +10,6 @@ starter set. Computed on the CPU, by the same layers that run on a GPU:
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,10 +21,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from bench.decode import starter_model
 from bench.figures import finish, show
-from bench.quantisation import TEXTS, TOKENS, Loss, compare
+from bench.quantisation import TEXTS, TOKENS, compare, read_options, rounded
 from core.cancellation import CancelToken
 from core.models.installer import Installer
-from core.models.quantised import quantisable, rounding_error
+from core.models.quantised_linear import quantisable, rounding_error
 from core.models.registry import ModelRegistry
 from core.paths import DataFolders
 from core.settings import Precision
@@ -35,7 +34,7 @@ PRECISIONS = (Precision.INT8, Precision.INT4)
 
 def main() -> None:
     """Measure and print the figures; the last line is one JSON object."""
-    options = _options()
+    options = read_options(__doc__)
     registry = ModelRegistry(DataFolders(options.home) if options.home else DataFolders.locate())
     with torch.inference_mode():
         found = [_measure(one, registry, quiet=options.json) for one in options.models or [starter_model(registry)]]
@@ -52,7 +51,7 @@ def _measure(reference: str, registry: ModelRegistry, *, quiet: bool) -> dict[st
         model = _load(folder)
         errors = _round(model, precision)
         found = _predict(model, texts)
-        losses = {name: _rounded(compare(found[name], exact[name], tokens)) for name, tokens in texts.items()}
+        losses = {name: rounded(compare(found[name], exact[name], tokens)) for name, tokens in texts.items()}
         result[precision.value] = {"layers": errors, **losses}
         if not quiet:
             title = f"{result['name']} in {precision.value}: relative error of weights"
@@ -79,22 +78,6 @@ def _round(model: PreTrainedModel, precision: Precision) -> dict[str, float]:
 
 def _predict(model: PreTrainedModel, texts: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
     return {name: model(torch.tensor([list(tokens)])).logits[0] for name, tokens in texts.items()}
-
-
-def _rounded(loss: Loss) -> dict[str, float]:
-    return {
-        "divergence": round(loss.divergence, 5),
-        "sameFirst": round(loss.same_first, 4),
-        "perplexityRatio": round(loss.perplexity, 4),
-    }
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("models", nargs="*", help="a model of a set, a model folder or a GGUF file")
-    parser.add_argument("--home", type=Path, help="data folder to install into, if not the usual one")
-    parser.add_argument("--json", action="store_true", help="print the figures only")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

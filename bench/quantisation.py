@@ -29,7 +29,7 @@ from core.cancellation import CancelToken
 from core.models.installer import Installer
 from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig
-from core.models.packed.facts import FOLDERS, read_facts
+from core.models.packed.facts import DEFAULT_BITS, FOLDERS, read_facts
 from core.models.packed.gguf_source import GgufSource
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import open_decoder
@@ -66,7 +66,7 @@ class Loss:
 
 def main() -> None:
     """Measure and print the figures; the last line is one JSON object."""
-    options = _options()
+    options = read_options(__doc__)
     registry = ModelRegistry(DataFolders(options.home) if options.home else DataFolders.locate())
     references = options.models or [starter_model(registry)]
     with torch.inference_mode():
@@ -87,7 +87,7 @@ def _measure_model(reference: str, registry: ModelRegistry, *, quiet: bool) -> d
         "name": Path(reference).name,
         "bitsPerWeight": round(8 * facts.bytes / weigh(folder).parameters, 2),
         "layers": errors,
-        **{name: {text: _rounded(loss) for text, loss in by_text.items()} for name, by_text in losses.items()},
+        **{name: {text: rounded(loss) for text, loss in by_text.items()} for name, by_text in losses.items()},
     }
     if not quiet:
         names = [*MATRICES]
@@ -100,7 +100,7 @@ def _measure_model(reference: str, registry: ModelRegistry, *, quiet: bool) -> d
             ],
         )
         rows = [
-            (f"{name}, {text}", json.dumps(_rounded(loss)))
+            (f"{name}, {text}", json.dumps(rounded(loss)))
             for name, by_text in losses.items()
             for text, loss in by_text.items()
         ]
@@ -170,7 +170,7 @@ def _open_plain(folder: Path, dtype: torch.dtype) -> Predict:
 
 def _open_packed(folder: Path, config: DecoderConfig) -> Predict:
     token = CancelToken()
-    decoder = open_decoder(folder / FOLDERS[4], SafetensorsSource(folder), config, token)
+    decoder = open_decoder(folder / FOLDERS[DEFAULT_BITS], SafetensorsSource(folder), config, token)
     return lambda tokens: decoder.decode(tokens, decoder.new_cache(), token)
 
 
@@ -179,7 +179,8 @@ def _open_source(folder: Path) -> WeightSource:
     return GgufSource(gguf) if gguf else SafetensorsSource(folder)
 
 
-def _rounded(loss: Loss) -> dict[str, float]:
+def rounded(loss: Loss) -> dict[str, float]:
+    """Return the figures as they are printed."""
     return {
         "divergence": round(loss.divergence, 5),
         "sameFirst": round(loss.same_first, 4),
@@ -187,8 +188,9 @@ def _rounded(loss: Loss) -> dict[str, float]:
     }
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+def read_options(description: str | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0] if description else None)
     parser.add_argument("models", nargs="*", help="a model of a set, a model folder or a GGUF file")
     parser.add_argument("--home", type=Path, help="data folder to install into, if not the usual one")
     parser.add_argument("--json", action="store_true", help="print the figures only")

@@ -24,8 +24,8 @@ from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import StreamCopier
 from core.models.master import CudaPageLock, PinnedMasters
 from core.models.placement import DeviceMemory, Placement, compute_precision
-from core.models.quantised import Multiply, find_kernel, use_kernel
 from core.models.quantised_files import quantise
+from core.models.quantised_linear import Multiply, find_kernel, use_kernel
 from core.models.recording import GraphRecorder
 from core.models.runner import Runner, list_tokens
 from core.models.skeleton import Skeleton

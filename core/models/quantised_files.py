@@ -19,7 +19,7 @@ from torch import nn
 from core import codec
 from core.cancellation import CancelToken
 from core.errors import InvalidParams, StorageFailed
-from core.models.quantised import quantisable, replace_linears
+from core.models.quantised_linear import quantisable, replace_linears
 from core.models.weights import INDEX, shards, where_stored
 from core.settings import Device, Precision
 

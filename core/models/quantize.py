@@ -13,14 +13,16 @@ import torch
 
 GROUP = 32
 """Neighbours in a row that share a scale and a low."""
-LEVELS = {4: 15, 8: 127}
+NIBBLE_BITS = 4
+"""Of a code that shares its byte with another."""
+LEVELS = {NIBBLE_BITS: 15, 8: 127}
 """Largest code, by bits. Of 8 bits, 7 are used: two products with 8 bits then fit into a sum of 16."""
 _LARGEST_INT8 = 127
 _AT_ONCE = 1 << 22
 """Weights that are rounded at a time, which bounds the memory for what is computed on the way."""
 WHOLE = (1.0,)
 """Only the whole range of a group."""
-_CLIPS = {4: (1.0, 0.95, 0.9, 0.85, 0.8), 8: WHOLE}
+_CLIPS = {NIBBLE_BITS: (1.0, 0.95, 0.9, 0.85, 0.8), 8: WHOLE}
 """Shares of a group's range that are tried, by bits; a smaller range is finer but cuts outliers off."""
 
 

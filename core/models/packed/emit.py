@@ -6,7 +6,7 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -28,7 +28,7 @@ Emit = Callable[[ir.IRBuilder, Sequence[ir.Value], ir.Value, ir.Value], None]
 
 
 class Library:
-    """A compiled module; its functions must not be called after it is gone."""
+    """A compiled module."""
 
     def __init__(self, module: ir.Module) -> None:
         """Compile for this processor.
@@ -51,7 +51,9 @@ class Library:
     def function(self, name: str, pointers: int, numbers: int) -> Callable[..., None]:
         """Return a function that takes addresses, then whole numbers, and lets other Python threads run."""
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * numbers)
-        return kind(self._engine.get_function_address(name))
+        function: Any = kind(self._engine.get_function_address(name))
+        function.code = self._engine  # which would otherwise be freed with this library
+        return cast("Callable[..., None]", function)
 
 
 def define(module: ir.Module, name: str, kinds: Sequence[ir.Type]) -> tuple[ir.IRBuilder, Sequence[ir.Value]]:

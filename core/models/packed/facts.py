@@ -15,7 +15,9 @@ from pathlib import Path
 from core import codec
 from core.errors import InvalidParams
 
-FOLDERS = {4: "packed", 8: "packed-int8"}
+DEFAULT_BITS = 4
+"""What a model is packed in when it is installed."""
+FOLDERS = {DEFAULT_BITS: "packed", 8: "packed-int8"}
 """Where packed weights are, below the model's folder, by bits."""
 FACTS = "packed.json"
 """Written last."""
@@ -43,7 +45,7 @@ class PackFacts:
         return sum(self.files.values())
 
 
-def read_facts(model: Path, bits: int = 4) -> PackFacts | None:
+def read_facts(model: Path, bits: int = DEFAULT_BITS) -> PackFacts | None:
     """Return what is packed below a model's folder, or None if nothing is, or not completely."""
     folder = model / FOLDERS[bits]
     try:

@@ -8,6 +8,7 @@ import gguf
 import numpy as np
 import torch
 
+from core.models.packed.facts import DEFAULT_BITS
 from core.models.quantize import GROUP, Matrix, quantize
 
 _Q4_0, _Q4_1, _Q4_K = (gguf.GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q4_K"))
@@ -34,7 +35,7 @@ _NAMES = {
 class GgufSource:
     """A GGUF file; its 4-bit blocks carry over with their codes unchanged."""
 
-    def __init__(self, file: Path, bits: int = 4) -> None:
+    def __init__(self, file: Path, bits: int = DEFAULT_BITS) -> None:
         """Open a file.
 
         Args:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
 from core.models.packed.emit import I8, I32, constant, declare
+from core.models.quantize import NIBBLE_BITS
 
 QUAD = 4
 """Neighbours in a row whose products are added up at once."""
 _PAIR = 2
-_NIBBLE_BITS = 4
 _I16 = ir.IntType(16)
 
 
@@ -48,7 +49,7 @@ class Avx2Dot:
     lanes = 8
 
     def __init__(self, module: ir.Module, bits: int) -> None:
-        self._narrow = bits == _NIBBLE_BITS
+        self._narrow = bits == NIBBLE_BITS
         pairs, quads = _vector(_I16, _PAIR * self.lanes), _vector(I32, self.lanes)
         self._pairs = declare(module, "llvm.x86.avx2.pmadd.ub.sw", pairs, [_vector(I8, QUAD * self.lanes)] * 2)
         self._quads = declare(module, "llvm.x86.avx2.pmadd.wd", quads, [pairs] * 2)
@@ -65,34 +66,14 @@ class Avx2Dot:
         return builder.call(self._quads, [sums, self._ones]) if self._narrow else sums
 
 
-class Avx512Dot:
+class OneInstructionDot:
     """Four products and their sum are one instruction."""
 
-    lanes = 16
-
-    def __init__(self, module: ir.Module, _: int) -> None:
-        self.sums = _vector(I32, self.lanes)
-        bytes_ = _vector(I8, QUAD * self.lanes)
-        self._dot = declare(module, "llvm.x86.avx512.vpdpbusd.512", self.sums, [self.sums, bytes_, bytes_])
-
-    def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
-        """See `Dot.add`."""
-        return builder.call(self._dot, [sums, codes, inputs])
-
-    def finish(self, _: ir.IRBuilder, sums: ir.Value) -> ir.Value:
-        """See `Dot.finish`."""
-        return sums
-
-
-class NeonDot:
-    """Four products and their sum are one instruction, which takes signed codes as well."""
-
-    lanes = 4
-
-    def __init__(self, module: ir.Module, _: int) -> None:
-        self.sums = _vector(I32, self.lanes)
-        bytes_ = _vector(I8, QUAD * self.lanes)
-        self._dot = declare(module, "llvm.aarch64.neon.sdot.v4i32.v16i8", self.sums, [self.sums, bytes_, bytes_])
+    def __init__(self, module: ir.Module, _: int, *, name: str, lanes: int) -> None:
+        self.lanes = lanes
+        self.sums = _vector(I32, lanes)
+        four = _vector(I8, QUAD * lanes)
+        self._dot = declare(module, name, self.sums, [self.sums, four, four])
 
     def add(self, builder: ir.IRBuilder, sums: ir.Value, codes: ir.Value, inputs: ir.Value) -> ir.Value:
         """See `Dot.add`."""
@@ -125,12 +106,14 @@ class PlainDot:
         return sums
 
 
+_AVX512 = partial(OneInstructionDot, name="llvm.x86.avx512.vpdpbusd.512", lanes=16)
+_NEON = partial(OneInstructionDot, name="llvm.aarch64.neon.sdot.v4i32.v16i8", lanes=4)
 _NEEDS: Sequence[tuple[MakeDot, str, frozenset[str]]] = (
-    (Avx512Dot, "x86_64", frozenset({"avx512f", "avx512bw", "avx512vnni", "f16c"})),
+    (_AVX512, "x86_64", frozenset({"avx512f", "avx512bw", "avx512vnni", "f16c"})),
     (Avx2Dot, "x86_64", frozenset({"avx2", "fma", "f16c"})),
     # Without these, LLVM would call functions that a process need not have.
     (PlainDot, "x86_64", frozenset({"sse4.1", "fma", "f16c"})),
-    (NeonDot, "aarch64", frozenset({"dotprod"})),
+    (_NEON, "aarch64", frozenset({"dotprod"})),
     (PlainDot, "aarch64", frozenset()),
 )
 _SAME_FAMILY = {"amd64": "x86_64", "arm64": "aarch64"}

@@ -11,9 +11,7 @@ from core.models.packed.attention import define_attention
 from core.models.packed.emit import Library
 from core.models.packed.instructions import MakeDot
 from core.models.packed.products import define_product
-
-BITS = (4, 8)
-"""Of a packed weight."""
+from core.models.quantize import LEVELS
 
 
 class Kernel:
@@ -26,14 +24,14 @@ class Kernel:
             RuntimeError: LLVM does not know an instruction.
         """
         module = ir.Module("packed")
-        for bits in BITS:
+        for bits in LEVELS:
             define_product(module, make_dot(module, bits), bits)
         define_norm(module)
         define_gate(module)
         define_rotation(module)
         self._library = Library(module)
         self._attention: dict[int, Library] = {}
-        self.product = {bits: self._library.function(f"product{bits}", 4, 4) for bits in BITS}
+        self.product = {bits: self._library.function(f"product{bits}", 4, 4) for bits in LEVELS}
         self.norm = self._library.function("norm", 3, 2)
         self.gate = self._library.function("gate", 2, 2)
         self.rotate = self._library.function("rotate", 3, 6)

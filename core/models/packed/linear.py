@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional
 
 from core.models.packed.instructions import QUAD, MakeDot, usable_dots
-from core.models.packed.kernel import BITS, Kernel
+from core.models.packed.kernel import Kernel
 from core.models.packed.products import ROWS, scratch_bytes
-from core.models.quantize import GROUP, LEVELS, Matrix
+from core.models.quantize import GROUP, LEVELS, NIBBLE_BITS, Matrix
 
 _THREAD_SHARE = 1 << 18
 """Products from which it pays to wake one more thread."""
@@ -21,7 +21,6 @@ _LIKELY = 64
 """Tokens whose logits are computed exactly; the likeliest of all was never beyond the tenth in four bits."""
 _FOLDS = 16
 """Parts of the vocabulary that are laid on top of each other to find the likely tokens."""
-_NIBBLE_BITS = 4
 _QUADS = GROUP // QUAD
 
 Tensors = Mapping[str, torch.Tensor]
@@ -112,9 +111,9 @@ def pack_matrix(name: str, matrix: Matrix) -> dict[str, torch.Tensor]:
     blocks, groups = len(codes) // ROWS, codes.shape[1] // GROUP
     runs = codes.view(torch.int32).view(blocks, ROWS, groups, _QUADS).permute(0, 2, 3, 1).contiguous()
     runs = runs.view(torch.uint8)
-    if matrix.bits == _NIBBLE_BITS:
+    if matrix.bits == NIBBLE_BITS:
         half = _QUADS // 2
-        runs = runs[:, :, :half] | (runs[:, :, half:] << _NIBBLE_BITS)
+        runs = runs[:, :, :half] | (runs[:, :, half:] << NIBBLE_BITS)
     halves = [
         part.to(torch.float16).view(blocks, ROWS, groups).transpose(1, 2).contiguous().view(torch.uint8)
         for part in (scales, lows)
@@ -125,7 +124,7 @@ def pack_matrix(name: str, matrix: Matrix) -> dict[str, torch.Tensor]:
 
 def open_linear(name: str, tensors: Tensors, kernel: Kernel) -> Linear:
     """Return the layer that `pack_matrix` stored under a name."""
-    bits = next(bits for bits in BITS if f"{name}.int{bits}" in tensors)
+    bits = next(bits for bits in LEVELS if f"{name}.int{bits}" in tensors)
     return Linear(tensors[f"{name}.int{bits}"], bits, kernel)
 
 
@@ -134,14 +133,14 @@ def find_kernel() -> Kernel:
     """Compile the fastest kernel that computes right on this processor.
 
     Raises:
-        NotImplementedError: None does.
+        RuntimeError: None does.
     """
     for make_dot in usable_dots():
         kernel = _compile(make_dot)
-        if kernel is not None and all(_computes_right(kernel, bits) for bits in BITS):
+        if kernel is not None and all(_computes_right(kernel, bits) for bits in LEVELS):
             return kernel
     message = f"no kernel of llvmlite {llvmlite.__version__} multiplies packed weights right"
-    raise NotImplementedError(message)
+    raise RuntimeError(message)
 
 
 def _compile(make_dot: MakeDot) -> Kernel | None:

@@ -17,7 +17,7 @@ from core.errors import AssistantError
 from core.models.child import fail, report_progress
 from core.models.manifest import find_gguf
 from core.models.packed.config import DecoderConfig, why_unsupported
-from core.models.packed.facts import FOLDERS, write_facts
+from core.models.packed.facts import DEFAULT_BITS, FOLDERS, write_facts
 from core.models.packed.linear import find_kernel, open_linear, pack_matrix
 from core.models.packed.sources import SafetensorsSource, WeightSource
 from core.models.packed.store import OnProgress, pack
@@ -31,7 +31,7 @@ _ROUNDS = 30
 _PERCENT = 100
 
 
-def prepare(model: Path, on_progress: OnProgress, token: CancelToken, bits: int = 4) -> str | None:
+def prepare(model: Path, on_progress: OnProgress, token: CancelToken, bits: int = DEFAULT_BITS) -> str | None:
     """Pack an installed model beside its other files, replacing what was packed before.
 
     Returns:
@@ -44,10 +44,10 @@ def prepare(model: Path, on_progress: OnProgress, token: CancelToken, bits: int 
     if problem := why_unsupported(config):
         return problem
     try:
-        speedup = measure_speedup()
-    except (NotImplementedError, RuntimeError) as error:
+        speedup = measure_speedup(bits)
+    except RuntimeError as error:
         return f"no packed kernel can be used on this processor: {error}"
-    if bits == min(FOLDERS) and speedup < _WORTH:
+    if bits == DEFAULT_BITS and speedup < _WORTH:  # What is not the default was asked for.
         return f"4-bit weights are {speedup:.1f} times as fast as bfloat16 on this processor"
     gguf = find_gguf(model)
     partial = model / f".{FOLDERS[bits]}.partial"
@@ -67,13 +67,13 @@ def _open_gguf(path: Path, bits: int) -> WeightSource:
     return GgufSource(path, bits)
 
 
-def measure_speedup() -> float:
-    """Return how many times as fast as in bfloat16 one token is multiplied in 4 bits.
+def measure_speedup(bits: int = DEFAULT_BITS) -> float:
+    """Return how many times as fast as in bfloat16 one token is multiplied by packed weights.
 
     Both take turns, so that neither has the bad luck of another program's burst for itself.
     """
     weights = torch.randn(_PROBE, _PROBE, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
-    packed = open_linear("probe", pack_matrix("probe", quantize(weights, 4)), find_kernel())
+    packed = open_linear("probe", pack_matrix("probe", quantize(weights, bits)), find_kernel())
     inputs = weights[:1]
     exact = inputs.float()
     with torch.inference_mode():

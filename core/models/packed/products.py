@@ -41,14 +41,13 @@ from core.models.packed.emit import (
     store,
 )
 from core.models.packed.instructions import QUAD, Dot
-from core.models.quantize import GROUP
+from core.models.quantize import GROUP, LEVELS, NIBBLE_BITS
 
 ROWS = 16
 """Rows of a record."""
 _TILE = 4
 """Tokens for which weights are unpacked once."""
 _LARGEST = 127.0
-_NIBBLE, _NIBBLE_BITS = 15, 4
 _HALF_BYTES, _SCALE_BYTES = 2, 8
 
 
@@ -204,10 +203,10 @@ class _Tile:
         for run in range(runs):
             raw = load(builder, move(builder, record, (run * ROWS + part * dot.lanes) * QUAD), packed)
             codes = {run: raw}
-            if self._bits == _NIBBLE_BITS:
+            if self._bits == NIBBLE_BITS:
                 codes = {
-                    run: builder.and_(raw, constant(packed, _NIBBLE)),
-                    run + runs: builder.lshr(raw, constant(packed, _NIBBLE_BITS)),
+                    run: builder.and_(raw, constant(packed, LEVELS[NIBBLE_BITS])),
+                    run + runs: builder.lshr(raw, constant(packed, NIBBLE_BITS)),
                 }
             for quad, weights in codes.items():
                 for index, place in enumerate(inputs):

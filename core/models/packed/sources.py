@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from safetensors import safe_open
 
+from core.models.packed.facts import DEFAULT_BITS
 from core.models.quantize import Matrix, quantize
 from core.models.weights import shards
 
@@ -36,7 +37,7 @@ class SafetensorsSource:
 
     interleaved = False
 
-    def __init__(self, folder: Path, bits: int = 4) -> None:
+    def __init__(self, folder: Path, bits: int = DEFAULT_BITS) -> None:
         self._bits = bits
         self._files = {
             name: file

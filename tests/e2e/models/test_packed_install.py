@@ -31,7 +31,7 @@ PLACEMENT = Placement(device=Device.CPU, precision=Precision.INT4, bytes=0)
 @pytest.fixture(autouse=True)
 def _fast_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever processor the tests run on."""
-    monkeypatch.setattr(prepare_module, "measure_speedup", lambda: 3.0)
+    monkeypatch.setattr(prepare_module, "measure_speedup", lambda _: 3.0)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_cancelled_packing_keeps_what_was_packed_before(folder: Path) -> None:
 
 
 def test_slow_kernels_are_not_worth_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare_module, "measure_speedup", lambda: 1.0)
+    monkeypatch.setattr(prepare_module, "measure_speedup", lambda _: 1.0)
     assert pack(folder) == "4-bit weights are 1.0 times as fast as bfloat16 on this processor"
     assert read_facts(folder) is None
 

@@ -22,7 +22,7 @@ from core.models.interface import JobTimes, ModelJob, ModelRunner, SamplingParam
 from core.models.loader import LoadedModel, TorchBackend
 from core.models.master import FileMasters
 from core.models.placement import Placement
-from core.models.quantised import Int4Linear, Int8Linear, find_kernel, rounding_error, use_kernel
+from core.models.quantised_linear import Int4Linear, Int8Linear, find_kernel, rounding_error, use_kernel
 from core.models.registry import ModelRegistry
 from core.models.static_model import StaticModel
 from core.models.swap import ArenaMemory

@@ -253,10 +253,8 @@ def test_modules_that_are_not_what_was_thought_compute_by_themselves(
     assert recorder.replays > 0
 
 
-def test_modules_are_those_of_transformers_again_after_a_step(model: PreTrainedModel) -> None:
-    """A prompt is read as transformers does, also when a step has failed."""
-    ours, expected = StaticModel(model, Still(), DirectRecorder()), read(TransformersModel(model), text(20))
-    read(ours, text(20))
+def fail_in_a_step(ours: StaticModel, model: PreTrainedModel) -> None:
+    """Let the memory run out in the middle of a step."""
 
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError
@@ -265,6 +263,13 @@ def test_modules_are_those_of_transformers_again_after_a_step(model: PreTrainedM
     with pytest.raises(torch.OutOfMemoryError):
         step(ours, [11])
     hook.remove()
+
+
+def test_modules_are_those_of_transformers_again_after_a_step(model: PreTrainedModel) -> None:
+    """A prompt is read as transformers does, also when a step has failed."""
+    ours, expected = StaticModel(model, Still(), DirectRecorder()), read(TransformersModel(model), text(20))
+    read(ours, text(20))
+    fail_in_a_step(ours, model)
     assert not any("forward" in vars(module) for module in model.modules())
     assert torch.equal(read(TransformersModel(model), text(20)), expected)
 
@@ -293,14 +298,7 @@ def test_device_that_cannot_record_answers_all_the_same(model: PreTrainedModel) 
 def test_failing_step_forgets_everything_and_the_model_stays_usable(model: PreTrainedModel) -> None:
     ours = StaticModel(model, Still(), DirectRecorder())
     said = say(ours, text(20), 9)
-
-    def fail(*_: object) -> None:
-        raise torch.OutOfMemoryError
-
-    hook = model.get_submodule("model.layers.2").register_forward_pre_hook(fail)
-    with pytest.raises(torch.OutOfMemoryError):
-        step(ours, [11])
-    hook.remove()
+    fail_in_a_step(ours, model)
     assert ours.length == 0
     assert say(ours, text(20), 9) == said
 
