@@ -111,5 +111,22 @@ scenario(
       await window.settled();
       await window.screenshot("read-only");
     },
+
+    "code that was never saved is explained, and gets the code that its comment asks for": async ({ window }) => {
+      await window.newDocument("Python");
+      await window.page.keyboard.type("total = 1 + 2\n# return the n-th Fibonacci number");
+      await window.selectLines(1, 1);
+      await window.keys("Shift+Alt+E");
+      await window.entry(3).getByText("Untitled-1:1").waitFor();
+      await window.answered(3);
+      await window.goTo(2, 4);
+      await window.keys("Shift+Alt+G");
+      await window.lens("Accept").waitFor();
+      await window.screenshot("untitled-preview");
+      await window.keys("Control+Enter");
+      await window.tabClosed("proposed");
+      await window.line("def fib").waitFor();
+      await window.screenshot("untitled");
+    },
   },
 );

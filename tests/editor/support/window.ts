@@ -68,6 +68,23 @@ export class Window {
     await this.page.locator(".statusbar-item", { hasText: "Python" }).waitFor();
   }
 
+  /** Opens a new document, which is in no file, in a language. */
+  async newDocument(language: string): Promise<void> {
+    const title = "File: New Untitled Text File";
+    const input = this.page.locator(".quick-input-widget input.input");
+    await this.#until(async () => {
+      await this.page.keyboard.press("F1");
+      await input.fill(`>${title}`, { timeout: MOMENT });
+      // Not the first one in the list, which compares two such files.
+      await this.page.locator(".quick-input-list .monaco-list-row", { hasText: title }).click({ timeout: MOMENT });
+      await this.tab("Untitled-1").waitFor({ timeout: MOMENT });
+    });
+    await this.command("Change Language Mode");
+    await this.page.locator(".quick-input-widget input.input").fill(language);
+    await this.pick(language);
+    await this.page.locator(".statusbar-item", { hasText: language }).waitFor();
+  }
+
   /** Presses keys one after the other, from the editor in front. */
   async keys(...keys: string[]): Promise<void> {
     for (const key of keys) {
