@@ -362,11 +362,16 @@ class KnowledgeBase:
         The index knows nothing of languages and origins, so it is asked for as many more as
         there are others, and what it finds is filtered. Where that would be too many, or if
         too little is left to judge a match against its crowd, exact search looks at all.
+
+        An index that is approximate misses a task now and then, and after a restart another
+        one. What the person taught must not be missed, so exact search looks at that always.
         """
         wanted = max(limit, _CANDIDATES)
         fitting = self._table.count(language=language, origin=origin)
         reach = math.ceil(wanted * len(self._table) / fitting) if fitting else 0
         ids = self._keeper.candidates(vector, reach) if 0 < reach <= _FARTHEST else None
+        if ids is not None:
+            ids += [one for one, _ in self._table.search(vector, wanted, language=language, origin=Origin.TAUGHT)]
         near = self._table.similarities(vector, ids or [], language=language, origin=origin)[:wanted]
         if len(near) < min(limit + CROWD + 1, fitting):
             near = self._table.search(vector, wanted, language=language, origin=origin)

@@ -107,7 +107,9 @@ class VectorTable:
         with self._lock:
             size = len(self._ids)
             rows = np.flatnonzero(self._wanted(size, language, origin))
-            scores = (self._vectors[:size] @ query)[rows]
+            # Copying a few rows costs less than multiplying all.
+            few = len(rows) < size / 4
+            scores = self._vectors[rows] @ query if few else (self._vectors[:size] @ query)[rows]
             if len(rows) > limit:
                 # Equals of the last one wanted stay in, for the order among equals to decide.
                 last = np.partition(scores, -limit)[-limit]

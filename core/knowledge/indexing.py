@@ -171,6 +171,8 @@ class IndexKeeper:
         index = Index(folder, self._fingerprint)
         with self._lock:
             self._index = index
+            # What the child has indexed is not indexed again: Chroma's graph may lose a vector that is replaced.
+            self._pending -= set(self._table.rows(list(self._pending))[0])
             self._pending.update(self._table.newer_than(sequence))
         self._wake.set()
         self._tell("ready", None)

@@ -16,8 +16,8 @@ import pytest
 from fakes.word_embedder import WordEmbedder
 
 from core.cancellation import CancelToken
-from core.knowledge.base import KnowledgeBase
-from core.knowledge.index import Index
+from core.knowledge.base import KnowledgeBase, fingerprint_of
+from core.knowledge.index import Index, current
 from core.messages import Origin, TeachRequest
 
 pytestmark = pytest.mark.e2e
@@ -150,6 +150,19 @@ def test_an_index_older_than_the_journal_catches_up(tmp_path: Path) -> None:
         ]
         assert found[0].task.description == "task about topic88"
         assert found[1].task.description != "task about topic7"
+
+
+def test_what_was_taught_is_found_where_the_index_misses_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as base:
+        teach(base, range(60))
+        assert base.settle(PATIENCE)
+        query = "task about topic30"
+        vector = WordEmbedder().embed([query])[0]
+        folder = current(tmp_path / "index")
+        assert folder is not None
+        Index(folder, fingerprint_of(WordEmbedder())).delete([base.search(query, vector, limit=1)[0].task.id])
+        assert base.search(query, vector, limit=1)[0].task.description == query
+        assert base.info().state == "ready"
 
 
 def test_an_index_is_read_whole_however_many_pages_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
