@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel, PreTrainedTokenizerFast
 
+from core.knowledge.dense import Activation, Dense, join
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
-
-_USUAL_ROWS = 16
-"""Tokens that products are made ready for; more and fewer are as right."""
 
 
 class Bert:
@@ -68,56 +67,14 @@ class Bert:
 
 
 @dataclass(frozen=True, slots=True)
-class _Dense:
-    """One or several linear layers, whose outputs stand side by side."""
-
-    weight: Tensor
-    """Shape (outputs, inputs), or what oneDNN makes of that."""
-    bias: Tensor
-    packed: bool
-    """Whether oneDNN has brought the weights into the order that it reads them in.
-
-    A query has a dozen tokens, for which a pass is little more than reading all weights once: in
-    that order, the products take less time, most of it where few tokens are multiplied.
-    """
-
-    @classmethod
-    def of(cls, *layers: nn.Linear) -> _Dense:
-        """Join layers that read the same."""
-        weight = torch.cat([layer.weight.detach() for layer in layers])
-        bias = torch.cat([layer.bias.detach() for layer in layers])
-        packed = _pack(weight)
-        return cls(weight if packed is None else packed, bias, packed is not None)
-
-    def __call__(self, inputs: Tensor, activation: str = "none") -> Tensor:
-        """Return the outputs, through `activation` of torch: "none" or "gelu"."""
-        if self.packed:
-            outputs: Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 - what torch compiles linear layers to
-                inputs, self.weight, self.bias, activation, [], "none"
-            )
-            return outputs
-        outputs = functional.linear(inputs, self.weight, self.bias)
-        return functional.gelu(outputs) if activation == "gelu" else outputs
-
-
-def _pack(weight: Tensor) -> Tensor | None:
-    """Return a weight in oneDNN's order, or None where this build of torch has no such thing."""
-    try:
-        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _USUAL_ROWS)  # noqa: SLF001 - as above
-    except (AttributeError, NotImplementedError, RuntimeError):
-        return None
-    return packed
-
-
-@dataclass(frozen=True, slots=True)
 class _Layer:
     heads: int
-    asking: _Dense
+    asking: Dense
     """Queries, keys and values."""
-    attended: _Dense
+    attended: Dense
     attention_norm: nn.Module
-    wide: _Dense
-    narrow: _Dense
+    wide: Dense
+    narrow: Dense
     output_norm: nn.Module
 
     @classmethod
@@ -125,22 +82,22 @@ class _Layer:
         own = layer.attention.self
         return cls(
             heads=heads,
-            asking=_Dense.of(own.query, own.key, own.value),
-            attended=_Dense.of(layer.attention.output.dense),
+            asking=join([own.query, own.key, own.value]),
+            attended=join([layer.attention.output.dense]),
             attention_norm=layer.attention.output.LayerNorm,
-            wide=_Dense.of(layer.intermediate.dense),
-            narrow=_Dense.of(layer.output.dense),
+            wide=join([layer.intermediate.dense], Activation.GELU),
+            narrow=join([layer.output.dense]),
             output_norm=layer.output.LayerNorm,
         )
 
     def __call__(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
         hidden = self.attention_norm(self.attended(self._attend(hidden, lengths)).add_(hidden))
-        result: Tensor = self.output_norm(self.narrow(self.wide(hidden, "gelu")).add_(hidden))
+        result: Tensor = self.output_norm(self.narrow(self.wide(hidden)).add_(hidden))
         return result
 
     def _attend(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
         """Return, for every token, what the heads gather from the tokens of its own text."""
-        mixed = self.asking(hidden).view(len(hidden), 3, self.heads, -1)
+        mixed = self.asking(hidden).view(hidden.shape[0], 3, self.heads, -1)
         gathered = []
         for text in torch.split(mixed, list(lengths)):
             query, key, value = text.permute(1, 2, 0, 3).unsqueeze(1)

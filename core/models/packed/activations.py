@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from core.models.packed.emit import (
+from core.llvm import (
     FLOAT,
     FLOAT_BYTES,
     FLOATS,

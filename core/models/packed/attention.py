@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from core.models.packed.emit import (
+from core.llvm import (
     FLOAT,
     FLOAT_BYTES,
     FLOATS,

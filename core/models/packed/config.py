@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from core.models.packed.emit import LANES
+from core.llvm import LANES
 from core.models.packed.products import ROWS
 from core.models.quantize import GROUP
 

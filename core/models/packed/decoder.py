@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 
 from core.cancellation import CancelToken
+from core.llvm import LANES
 from core.models.packed.attention import scratch_floats
 from core.models.packed.config import DecoderConfig
-from core.models.packed.emit import LANES
 from core.models.packed.kernel import Kernel
 from core.models.packed.linear import Head, Linear
 

@@ -5,15 +5,13 @@ Sums of products are whole numbers, so all of these give the same, bit by bit.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
-from core.models.packed.emit import I8, I32, constant, declare
+from core.llvm import I8, I32, constant, declare, processor
 from core.models.quantize import NIBBLE_BITS
 
 QUAD = 4
@@ -116,14 +114,11 @@ _NEEDS: Sequence[tuple[MakeDot, str, frozenset[str]]] = (
     (_NEON, "aarch64", frozenset({"dotprod"})),
     (PlainDot, "aarch64", frozenset()),
 )
-_SAME_FAMILY = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def usable_dots() -> list[MakeDot]:
     """Return what this processor can run, the fastest first; nothing for families that nobody has tried."""
-    machine = platform.machine().lower()
-    family = _SAME_FAMILY.get(machine, machine)
-    has = {name for name, there in llvm.get_host_cpu_features().items() if there}
+    family, has = processor()
     return [dot for dot, wanted, needs in _NEEDS if wanted == family and needs <= has]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from core.llvm import Library
 from core.models.packed.activations import define_gate, define_norm, define_rotation
 from core.models.packed.attention import define_attention
-from core.models.packed.emit import Library
 from core.models.packed.instructions import MakeDot
 from core.models.packed.products import define_product
 from core.models.quantize import LEVELS

@@ -19,7 +19,7 @@ from functools import partial
 
 from llvmlite import ir
 
-from core.models.packed.emit import (
+from core.llvm import (
     FLOAT,
     FLOAT_BYTES,
     HALF,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -18,13 +19,25 @@ HALF, FLOAT, POINTER, NOTHING = ir.HalfType(), ir.FloatType(), ir.PointerType(),
 FLOATS = ir.VectorType(FLOAT, LANES)
 FLOAT_BYTES = 4
 _WORD_BYTES = 8
+_TO_READ_SOON = 0, 3, 1
+"""To be read, into the nearest cache, as data."""
 _LOG2_E, _LN2_HIGH, _LN2_LOW = 1.44269504088896341, 0.693359375, -2.12194440e-4
 _LEAST_EXPONENT, _GREATEST_EXPONENT = -87.3, 88.3
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 """Coefficients of `expf` in the Cephes library (Moshier)."""
 _MANTISSA_BITS, _BIAS = 23, 127
+_ERF_SCALE, _ERF = 0.3275911, (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0.0)
+"""Coefficients of formula 7.1.26 in Abramowitz and Stegun, Handbook of Mathematical Functions (1964)."""
+_SAME_FAMILY = {"amd64": "x86_64", "arm64": "aarch64"}
 Emit = Callable[[ir.IRBuilder, Sequence[ir.Value], ir.Value, ir.Value], None]
 """Writes what is done for a part of the work: arguments, first item, last item (exclusive)."""
+
+
+def processor() -> tuple[str, frozenset[str]]:
+    """Return the family of this processor, `x86_64`, `aarch64` or another, and what it can do, in LLVM's words."""
+    machine = platform.machine().lower()
+    features = frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+    return _SAME_FAMILY.get(machine, machine), features
 
 
 class Library:
@@ -222,6 +235,12 @@ def call_unary(builder: ir.IRBuilder, name: str, value: ir.Value) -> ir.Value:
     return builder.call(function, [value])
 
 
+def prefetch(builder: ir.IRBuilder, place: ir.Value) -> None:
+    """Have memory that is read soon brought near; any address will do."""
+    function = declare(builder.module, "llvm.prefetch.p0", NOTHING, [POINTER, I32, I32, I32])
+    builder.call(function, [place, *(constant(I32, one) for one in _TO_READ_SOON)])
+
+
 def reduce_lanes(builder: ir.IRBuilder, value: ir.Value, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
     """Combine the numbers of a vector, halves with halves."""
     count = value.type.count
@@ -258,6 +277,21 @@ def exp(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     shifted = builder.add(builder.fptosi(twos, whole), constant(whole, _BIAS))
     scale = builder.bitcast(builder.shl(shifted, constant(whole, _MANTISSA_BITS)), kind)
     return builder.select(small, number(0.0), builder.fmul(series, scale))
+
+
+def erf(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Return the error function of a vector, within 3e-7."""
+    kind = value.type
+    one = constant(kind, 1.0)
+    size = call_unary(builder, "fabs", value)
+    part = builder.fdiv(one, fma(builder, size, constant(kind, _ERF_SCALE), one))
+    series: ir.Value = constant(kind, _ERF[0])
+    for coefficient in _ERF[1:]:
+        series = fma(builder, series, part, constant(kind, coefficient))
+    rest = builder.fmul(series, exp(builder, builder.fneg(builder.fmul(value, value))))
+    magnitude = builder.fsub(one, rest)
+    negative = builder.fcmp_ordered("<", value, constant(kind, 0.0))
+    return builder.select(negative, builder.fneg(magnitude), magnitude)
 
 
 def declare(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:

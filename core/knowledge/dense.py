@@ -1,0 +1,182 @@
+"""Linear layers in float32 for few tokens, compiled for the processor this runs on.
+
+A query has a dozen tokens, for which a pass through a sentence model is little more than reading
+all weights once. They lie in the order in which they are read, and while one part is multiplied,
+the next is on its way. The result for a token does not depend on the others, bit by bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from functools import cache, partial
+
+import torch
+from llvmlite import ir
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.llvm import (
+    FLOAT,
+    FLOAT_BYTES,
+    FLOATS,
+    I64,
+    LANES,
+    POINTER,
+    Library,
+    Variable,
+    at,
+    constant,
+    counting,
+    define_parallel,
+    erf,
+    fill,
+    fma,
+    load,
+    move,
+    prefetch,
+    processor,
+    store,
+)
+
+_ROWS = 16
+"""Rows of the matrix that are multiplied side by side: a block."""
+_TILE = 6
+"""Tokens that are multiplied at once: their sums, two vectors of rows and a number fill 16 registers."""
+_PARTS = _ROWS // LANES
+_LINE = _ROWS * FLOAT_BYTES
+_NEEDS = {"x86_64": frozenset({"avx", "fma"}), "aarch64": frozenset[str]()}
+_THREAD_SHARE = 1 << 18
+"""Products from which it pays to wake one more thread."""
+
+Dense = Callable[[Tensor], Tensor]
+"""Maps float32 (tokens, inputs) to float32 (tokens, outputs)."""
+
+
+class Activation(StrEnum):
+    """What is made of a layer's outputs."""
+
+    NONE = "none"
+    GELU = "gelu"
+    """`x` times the share of a normal distribution that is below it (Hendrycks and Gimpel 2016, arXiv 1606.08415)."""
+
+
+def join(layers: Sequence[nn.Linear], activation: Activation = Activation.NONE) -> Dense:
+    """Return layers that read the same as one, whose outputs stand side by side."""
+    weight = torch.cat([layer.weight.detach() for layer in layers])
+    bias = torch.cat([layer.bias.detach() for layer in layers])
+    library = _compile()
+    if library is None or len(bias) % _ROWS:
+        activate = _ACTIVATIONS[activation]
+        return lambda inputs: activate(functional.linear(inputs, weight, bias))
+    return _Compiled(weight, bias, library.function(activation, 3, 4))
+
+
+def _leave(outputs: Tensor) -> Tensor:
+    return outputs
+
+
+_ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    Activation.NONE: _leave,
+    Activation.GELU: functional.gelu,
+}
+
+
+class _Compiled:
+    def __init__(self, weight: Tensor, bias: Tensor, product: Callable[..., None]) -> None:
+        rows, self._columns = weight.shape
+        self._blocks = rows // _ROWS
+        lines = weight.view(self._blocks, _ROWS, self._columns).transpose(1, 2)
+        self._matrix = torch.cat([bias.view(self._blocks, 1, _ROWS), lines], dim=1).contiguous()
+        self._product = product
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.contiguous()
+        outputs = torch.empty(inputs.shape[0], self._blocks * _ROWS)
+        self._product(
+            inputs.data_ptr(),
+            self._matrix.data_ptr(),
+            outputs.data_ptr(),
+            inputs.shape[0],
+            self._columns,
+            self._blocks,
+            min(torch.get_num_threads(), 1 + outputs.numel() * self._columns // _THREAD_SHARE),
+        )
+        return outputs
+
+
+@cache
+def _compile() -> Library | None:
+    """Return compiled products, one for each activation, or None for processors that they would not be fast on."""
+    family, has = processor()
+    if family not in _NEEDS or not _NEEDS[family] <= has:
+        return None
+    module = ir.Module("dense")
+    kinds = [POINTER] * 3 + [I64] * 3
+    for activation, activate in {Activation.NONE: _emit_nothing, Activation.GELU: _emit_gelu}.items():
+        emit = partial(_multiply_blocks, activate=activate)
+        define_parallel(module, activation, kinds, count=len(kinds) - 1, emit=emit)
+    try:
+        return Library(module)
+    except RuntimeError:  # this version of LLVM does not take it
+        return None
+
+
+def _emit_nothing(_: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    return value
+
+
+def _emit_gelu(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    below = erf(builder, builder.fmul(value, constant(FLOATS, math.sqrt(0.5))))
+    half = builder.fmul(value, constant(FLOATS, 0.5))
+    return fma(builder, half, below, half)
+
+
+def _multiply_blocks(
+    builder: ir.IRBuilder,
+    arguments: Sequence[ir.Value],
+    first: ir.Value,
+    last: ir.Value,
+    *,
+    activate: Callable[[ir.IRBuilder, ir.Value], ir.Value],
+) -> None:
+    """Multiply some blocks of rows with all tokens.
+
+    The arguments: inputs, float32 (tokens, columns); a matrix, float32 (blocks, 1 + columns, 16), the biases
+    of a block before its columns; outputs, float32 (tokens, blocks, 16); then the numbers of tokens, columns
+    and blocks.
+    """
+    inputs, matrix, outputs, tokens, columns, blocks = arguments
+    lines = builder.add(columns, constant(I64, 1))
+    rest = builder.urem(tokens, constant(I64, _TILE))
+    whole = builder.sub(tokens, rest)
+    with counting(builder, first, last) as block:
+        start = at(builder, matrix, builder.mul(block, lines), _LINE)
+
+        def multiply(token: ir.Value, count: int) -> None:
+            rows = [builder.add(token, constant(I64, index)) for index in range(count)]
+            sources = [at(builder, inputs, builder.mul(row, columns), FLOAT_BYTES) for row in rows]
+            sums = [[Variable(builder, one) for one in _load_line(builder, start)] for _ in rows]
+            with counting(builder, 0, columns) as column:
+                line = at(builder, move(builder, start, _LINE), column, _LINE)
+                prefetch(builder, at(builder, line, lines, _LINE))  # of the next block
+                weights = _load_line(builder, line)
+                for source, row_sums in zip(sources, sums, strict=True):
+                    value = fill(builder, load(builder, at(builder, source, column, FLOAT_BYTES), FLOAT))
+                    for weight, one in zip(weights, row_sums, strict=True):
+                        one.set(fma(builder, value, weight, one.get()))
+            for row, row_sums in zip(rows, sums, strict=True):
+                target = at(builder, outputs, builder.add(builder.mul(row, blocks), block), _LINE)
+                for part, one in enumerate(row_sums):
+                    store(builder, activate(builder, one.get()), move(builder, target, part * LANES * FLOAT_BYTES))
+
+        with counting(builder, 0, whole, _TILE) as token:
+            multiply(token, _TILE)
+        for count in range(1, _TILE):
+            with builder.if_then(builder.icmp_unsigned("==", rest, constant(I64, count))):
+                multiply(whole, count)
+
+
+def _load_line(builder: ir.IRBuilder, place: ir.Value) -> list[ir.Value]:
+    return [load(builder, move(builder, place, part * LANES * FLOAT_BYTES), FLOATS) for part in range(_PARTS)]
