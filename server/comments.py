@@ -9,15 +9,18 @@ import ast
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _HEADER = re.compile(r"\s*(?:async\s+)?def\s+(\w+)")
+_CLASS = re.compile(r"\s*class\s+\w+\s*[\[(:]")
 _PRAGMA = re.compile(
     r"#(?:!|\s*(?:-\*-|type:|noqa\b|pylint:|pragma:|fmt:|isort:|ruff:|mypy:|pyright:|region\b|endregion\b))"
 )
 _MARKER = r"(?:TODO|FIXME|XXX)\b(?:\([^)]*\))?"
 _LEADING_MARKER = re.compile(rf"^\s*{_MARKER}\s*[:.-]?\s*")
 _TRAILING_MARKER = re.compile(rf"[\s:;,-]*\b{_MARKER}[\s:.!-]*$")
+_CLOSING = ")]}"
+"""What a line of several that are one statement may begin with, wherever it stands."""
 
 _LONGEST_STUB = 200
 """Lines; how far above a place its function header is looked for."""
@@ -36,6 +39,8 @@ class Target:
     """Whitespace in front of every line of the code."""
     function: str | None = None
     """Name of the empty function whose body is wanted; `None` for a comment."""
+    receiver: str | None = None
+    """What a method calls the object it is called on; `None` outside of a class."""
 
 
 def find_target(lines: Sequence[str], line: int) -> Target | None:
@@ -62,8 +67,9 @@ def given_target(lines: Sequence[str], line: int, prompt: str) -> Target:
     """Return the target for a prompt that was typed: below the comment at `line`, else below `line`."""
     found = _find_comment(lines, line)
     if found is None:
-        return Target(prompt=prompt, last_line=line, end_line=line, indent=_indent(lines[line]))
-    return Target(prompt=prompt, last_line=found.last_line, end_line=found.end_line, indent=found.indent)
+        indent = _indent(lines[line])
+        return Target(prompt=prompt, last_line=line, end_line=line, indent=indent, receiver=_receiver(lines, line))
+    return replace(found, prompt=prompt)
 
 
 def _find_comment(lines: Sequence[str], line: int) -> Target | None:
@@ -80,7 +86,9 @@ def _find_comment(lines: Sequence[str], line: int) -> Target | None:
     while belongs(last + 1):
         last += 1
     prompt = comment_text(lines[first : last + 1])
-    return Target(prompt=prompt, last_line=last, end_line=last, indent=indent) if prompt else None
+    if not prompt:
+        return None
+    return Target(prompt=prompt, last_line=last, end_line=last, indent=indent, receiver=_receiver(lines, first))
 
 
 def comment_text(lines: Sequence[str]) -> str:
@@ -117,15 +125,36 @@ def _read_stub(lines: Sequence[str], first: int, line: int, name: str) -> Target
     if docstring.lineno == parsed[0].lineno:
         # `def f(): "..."` on one line leaves no place for a body.
         return None
-    return Target(prompt=prompt, last_line=last, end_line=end, indent=indent, function=name)
+    receiver = _first_parameter(parsed[0]) if _is_in_class(lines, first) else None
+    return Target(prompt=prompt, last_line=last, end_line=end, indent=indent, function=name, receiver=receiver)
+
+
+def _receiver(lines: Sequence[str], line: int) -> str | None:
+    return "self" if _is_in_class(lines, line) else None
+
+
+def _is_in_class(lines: Sequence[str], line: int) -> bool:
+    """Whether `line` stands in the body of a class, and in nothing else that is within it."""
+    depth = _depth(lines[line])
+    for text in reversed(lines[:line]):
+        if text.strip() and not _is_comment(text) and _depth(text) < depth and text.strip()[0] not in _CLOSING:
+            return _CLASS.match(text) is not None
+    return False
+
+
+def _first_parameter(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
+    """Return what a method calls its object; `None` for one that has none."""
+    parameters = [*function.args.posonlyargs, *function.args.args]
+    static = any(isinstance(one, ast.Name) and one.id == "staticmethod" for one in function.decorator_list)
+    return parameters[0].arg if parameters and not static else None
 
 
 def _end_of_block(lines: Sequence[str], first: int) -> int:
     """Return the line at which the block of the header at `first` has ended."""
-    depth = len(_indent(lines[first]).expandtabs())
+    depth = _depth(lines[first])
     for number in range(first + 1, len(lines)):
         text = lines[number].strip()
-        if text and len(_indent(lines[number]).expandtabs()) <= depth and text[0] not in ")]}":
+        if text and _depth(lines[number]) <= depth and text[0] not in _CLOSING:
             return number
     return len(lines)
 
@@ -146,6 +175,10 @@ def _last_line(node: ast.stmt) -> int:
 def _is_comment(line: str) -> bool:
     text = line.strip()
     return text.startswith("#") and _PRAGMA.match(text) is None
+
+
+def _depth(line: str) -> int:
+    return len(_indent(line).expandtabs())
 
 
 def _indent(line: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from lsprotocol import types
 from lsprotocol.types import PositionEncodingKind
 
+from core.generation.method import as_method, call_on
 from core.generation.postprocess import indent
 from server.comments import Target
 from server.positions import LinedText
@@ -18,7 +19,7 @@ from server.positions import LinedText
 
 def insertion(text: LinedText, target: Target, code: str, encoding: PositionEncodingKind) -> types.TextEdit:
     """Return the one edit that puts `code` below its comment, with the comment's indentation."""
-    wanted = code if target.function is None else function_body(code, target.function)
+    wanted = fitted(code, target)
     laid_out = indent(wanted.strip("\n"), target.indent).replace("\n", text.newline)
     start = text.end_of_line(target.last_line, encoding)
     end = text.end_of_line(target.end_line, encoding)
@@ -26,6 +27,14 @@ def insertion(text: LinedText, target: Target, code: str, encoding: PositionEnco
         range=types.Range(types.Position(start.line, start.character), types.Position(end.line, end.character)),
         new_text=text.newline + laid_out,
     )
+
+
+def fitted(code: str, target: Target) -> str:
+    """Return what of `code` belongs at its place: a method in a class, in an empty function a body."""
+    if target.function is not None:
+        called = code if target.receiver is None else call_on(code, target.function, target.receiver)
+        return function_body(called, target.function)
+    return code if target.receiver is None else as_method(code)
 
 
 def workspace_edit(uri: str, version: int | None, edits: Sequence[types.TextEdit]) -> types.WorkspaceEdit:

@@ -18,6 +18,8 @@ from core.generation.rename import RenameRefused, rename_global, rename_paramete
 from core.generation.signature import Signature, asked_signature
 from core.generation.syntax import parse
 
+_RECEIVERS = ("self",), ("cls",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptation:
@@ -81,6 +83,8 @@ def _fit_parameters(code: str, signature: Signature) -> tuple[str, tuple[str, ..
         return code, ()
     old = tuple(one.arg for one in (*entry.args.posonlyargs, *entry.args.args))
     new = signature.parameters
+    if new[:1] in _RECEIVERS and old[:1] != new[:1]:  # the signature of a method
+        new = new[1:]
     if old == new:
         return code, ()
     if len(old) != len(new):

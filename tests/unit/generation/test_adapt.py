@@ -126,3 +126,8 @@ def test_descriptions_that_ask_for_something_else_contradict(asked: str, known: 
 )
 def test_other_words_for_the_same_do_not_contradict(asked: str, known: str) -> None:
     assert not contradict(asked, known)
+
+
+def test_the_signature_of_a_method_names_the_parameters_behind_the_object() -> None:
+    fitted = adapt('def area(self, width):\n    """Area of a square."""', "def square(side):\n    return side * side")
+    assert fitted.code == "def area(width):\n    return width * width"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import pytest
 from lsprotocol.types import PositionEncodingKind
@@ -61,6 +62,44 @@ def test_an_empty_function_gets_its_body_and_keeps_signature_and_docstring() -> 
         "        def g():\n            return 2\n        return g() * x\n\n    y = 1\n"
     )
     ast.parse(result)
+
+
+FACTORIAL = "def factorial(n):\n    return 1 if n < 2 else n * factorial(n - 1)\n"
+
+
+def test_below_a_comment_in_a_class_a_function_becomes_a_method() -> None:
+    result = applied("class Numbers(\n    list,\n):\n    size = 1\n\n    # factorial of n\n", 5, FACTORIAL)
+    scope: dict[str, Any] = {}
+    exec(result, scope)  # noqa: S102 - the code is this test's own
+    assert scope["Numbers"]().factorial(5) == 120
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("class A:\n    x = 1\n\n# factorial of n\n", 3),
+        ("class A:\n    def f(self):\n        # factorial of n\n", 2),
+        ("def f():\n    # factorial of n\n", 1),
+        ("if True:\n    # factorial of n\n", 1),
+    ],
+)
+def test_elsewhere_a_function_stays_one(text: str, line: int) -> None:
+    result = applied(text, line, FACTORIAL)
+    assert "def factorial(n):" in result
+    assert "n * factorial(n - 1)" in result
+
+
+@pytest.mark.parametrize(
+    ("header", "call"),
+    [
+        ("def factorial(self, n):", "self.factorial(n - 1)"),
+        ("@classmethod\n    def factorial(cls, n):", "cls.factorial(n - 1)"),
+    ],
+)
+def test_an_empty_method_calls_itself_on_its_object(header: str, call: str) -> None:
+    text = f'class A:\n    {header}\n        """Factorial."""\n'
+    result = applied(text, text.count("\n") - 1, FACTORIAL)
+    assert result == f"{text}        return 1 if n < 2 else n * {call}\n"
 
 
 @pytest.mark.parametrize(
