@@ -121,7 +121,8 @@ def _used(nodes: Iterable[ast.AST]) -> set[str]:
 
 def _first_line(node: ast.stmt) -> int:
     """Return the line a statement begins at, its decorators included, from 0."""
-    return min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))]) - 1
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else []
+    return min([node.lineno, *(one.lineno for one in decorators)]) - 1
 
 
 def _last_line(node: ast.stmt) -> int:

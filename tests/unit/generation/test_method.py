@@ -11,7 +11,7 @@ from core.generation.postprocess import indent
 def instance(method: str) -> Any:
     """Return an object of a class that has the method."""
     scope: dict[str, Any] = {}
-    exec("class It:\n" + indent(method, "    "), scope)  # noqa: S102 - the code is this test's own
+    exec("class It:\n" + indent(method, "    "), scope)
     return scope["It"]()
 
 

@@ -70,7 +70,7 @@ FACTORIAL = "def factorial(n):\n    return 1 if n < 2 else n * factorial(n - 1)\
 def test_below_a_comment_in_a_class_a_function_becomes_a_method() -> None:
     result = applied("class Numbers(\n    list,\n):\n    size = 1\n\n    # factorial of n\n", 5, FACTORIAL)
     scope: dict[str, Any] = {}
-    exec(result, scope)  # noqa: S102 - the code is this test's own
+    exec(result, scope)
     assert scope["Numbers"]().factorial(5) == 120
 
 
