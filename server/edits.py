@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from lsprotocol import types
 from lsprotocol.types import PositionEncodingKind
 
-from core.generation.method import as_method, call_on
+from core.generation.method import as_function, as_method, call_on
 from core.generation.postprocess import indent
 from server.comments import Target
 from server.positions import LinedText
@@ -30,11 +30,11 @@ def insertion(text: LinedText, target: Target, code: str, encoding: PositionEnco
 
 
 def fitted(code: str, target: Target) -> str:
-    """Return what of `code` belongs at its place: a method in a class, in an empty function a body."""
+    """Return what of `code` belongs at its place: in a class a method, elsewhere a function, in an empty one its body."""
     if target.function is not None:
         called = code if target.receiver is None else call_on(code, target.function, target.receiver)
         return function_body(called, target.function)
-    return code if target.receiver is None else as_method(code)
+    return as_function(code) if target.receiver is None else as_method(code)
 
 
 def workspace_edit(uri: str, version: int | None, edits: Sequence[types.TextEdit]) -> types.WorkspaceEdit:

@@ -9,6 +9,7 @@ it is.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Sequence
 
 from core.generation.adapt import entry_point
@@ -17,6 +18,7 @@ from core.generation.rename import Names, RenameRefused
 from core.generation.syntax import compiles, parse
 
 RECEIVER = "self"
+_RECEIVER_AND_MARK = re.compile(rf"\A{RECEIVER}\s*[.,]?\s*")
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -46,6 +48,29 @@ def as_method(code: str) -> str:
     return method if compiles(method) else code
 
 
+def as_function(code: str) -> str:
+    """Return a method that needs its object only to call itself as a function; all other code as it is."""
+    code = code.replace("\r\n", "\n")
+    entry, names = entry_point(code), _read_names(code)
+    if names is None or not isinstance(entry, _Function):
+        return code
+    known = [one for one in names.occurrences if one.name in {RECEIVER, entry.name}]
+    parameter, *calls = [one.offset for one in known if one.name == RECEIVER] or [None]
+    first = next((names.offset(one) for one in [*entry.args.posonlyargs, *entry.args.args]), None)
+    on_itself = {
+        names.offset(one.value)
+        for one in ast.walk(entry)
+        if isinstance(one, ast.Attribute) and one.attr == entry.name and isinstance(one.value, ast.Name)
+    }
+    shadowed = sum(one.name == entry.name for one in known) > 1
+    if parameter is None or parameter != first or shadowed or not on_itself.issuperset(calls):
+        return code
+    function = code
+    for offset in sorted([parameter, *(one for one in calls if one is not None)], reverse=True):
+        function = function[:offset] + _RECEIVER_AND_MARK.sub("", function[offset:], count=1)
+    return function if compiles(function) else code
+
+
 def call_on(code: str, function: str, receiver: str) -> str:
     """Return code whose function calls itself on an object, as a method has to."""
     code = code.replace("\r\n", "\n")
@@ -54,9 +79,8 @@ def call_on(code: str, function: str, receiver: str) -> str:
 
 def _through_receiver(code: str, function: str, receiver: str) -> str | None:
     """Put the receiver before each use of a function; None if that would not be the function."""
-    try:
-        names = Names(code)
-    except (RenameRefused, SyntaxError, ValueError, RecursionError):
+    names = _read_names(code)
+    if names is None:
         return None
     uses = [one for one in names.occurrences if one.name == function and one.scope.resolve(function) is names.module]
     inside = [one.offset for one in uses if one.scope is not names.module]
@@ -67,6 +91,13 @@ def _through_receiver(code: str, function: str, receiver: str) -> str | None:
     for offset in sorted((one for one in inside if one is not None), reverse=True):
         code = f"{code[:offset]}{receiver}.{code[offset:]}"
     return code
+
+
+def _read_names(code: str) -> Names | None:
+    try:
+        return Names(code)
+    except (RenameRefused, SyntaxError, ValueError, RecursionError):
+        return None
 
 
 def _with_receiver(lines: Sequence[str], entry: _Function) -> list[str] | None:

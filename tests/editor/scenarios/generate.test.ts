@@ -35,7 +35,7 @@ scenario(
       await window.tabClosed("proposed");
       await window.line("def fib").waitFor();
       await window.screenshot("accepted");
-      await window.saves("known.py", /number\n {4}def fib\(n: int\):\n {8}/);
+      await window.saves("known.py", /number\n {4}def fib\(self, n: int\):\n {8}[^]*return self\.fib\(n - 1\)/);
       await window.page.keyboard.press("Control+z");
       await window.saves("known.py", KNOWN);
     },

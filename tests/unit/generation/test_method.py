@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.generation.method import as_method, call_on
+from core.generation.method import as_function, as_method, call_on
 from core.generation.postprocess import indent
 
 
@@ -85,3 +85,32 @@ def test_a_function_calls_itself_on_whatever_the_object_is_called() -> None:
     assert call_on(code, "f", "this") == "def f(n):\n    return 1 if n == 0 else n * this.f(n - 1)"
     assert call_on("def f(n):\n    return self.f(n)", "f", "self") == "def f(n):\n    return self.f(n)"
     assert call_on("def f(:", "f", "self") == "def f(:"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(n):\n    return 1 if n == 0 else n * f(n - 1)",
+        "def f():\n    return 1",
+        "def f(n, *, m=1):\n    def g():\n        return f(m)\n    return g() if n else m",
+    ],
+)
+def test_a_method_becomes_the_function_again_that_it_was(code: str) -> None:
+    assert as_function(as_method(code)) == code
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(self):\n    return self.x",
+        "def f(self, g):\n    return g(self)",
+        "def f(self):\n    class A:\n        def g(self): ...\n    return A()",
+        "def f(self, a):\n    f = a\n    return self.f(f)",
+        "def f(self: int, a):\n    return a",
+        "def f(a, self):\n    return a",
+        "class A:\n    def f(self): ...",
+        "def f[T](self, a: T):\n    return a",
+    ],
+)
+def test_a_method_that_needs_its_object_stays_one(code: str) -> None:
+    assert as_function(code) == code

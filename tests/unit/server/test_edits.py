@@ -89,6 +89,11 @@ def test_elsewhere_a_function_stays_one(text: str, line: int) -> None:
     assert "n * factorial(n - 1)" in result
 
 
+def test_a_method_that_was_taught_becomes_a_function_outside_of_a_class() -> None:
+    method = FACTORIAL.replace("(n)", "(self, n)").replace("* factorial", "* self.factorial")
+    assert applied("# factorial of n\n", 0, method) == f"# factorial of n\n{FACTORIAL}"
+
+
 @pytest.mark.parametrize(
     ("header", "call"),
     [
