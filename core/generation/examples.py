@@ -1,7 +1,8 @@
 """Examples in a request, which tell better than any similarity whether a stored task is the one asked for.
 
 Understood are interactive sessions (`>>> double(2)` and `4` below) and lines such as
-`double(2) == 4`, `double(2) => 4` or `double(2) returns 4`, as far as they hold literals only.
+`double(2) == 4`, `double(2) => 4`, `double(2) returns 4` or `For number = 2 the output should be 4`, as
+far as they hold literals only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from core import sandbox
 from core.cancellation import CancelToken
 from core.errors import SandboxFailed
 from core.generation.adapt import adapt, entry_point
-from core.generation.signature import asked_signature
+from core.generation.signature import Signature, asked_signature
 from core.generation.syntax import parse
 from core.sandbox import Limits
 
@@ -29,6 +30,11 @@ _SAYS = (
     r"(?:={1,3}>?|[-\u2013]+>|\u279e|\u2192|\u21d2|(?:should\s+|will\s+|would\s+)?(?:returns?|gives?|equals?|is|be))"
 )
 _LINE = re.compile(rf"(?:^|[^\w.]){_CALL}\s*{_SAYS}\s*(?P<result>\S.*)$")
+_GIVEN = re.compile(
+    r"\b(?:for|with|if|when|given)\s+(?P<given>[A-Za-z_]\w*\s*=\s*\S.*?)\s*[,:]?\s+"
+    rf"(?:then\s+)?(?:the\s+)?(?:output|result|answer|value|function|it)\s+{_SAYS}\s*(?P<result>\S.*)$",
+    re.IGNORECASE,
+)
 _RESULT_ENDS = (".", ",", ";", '"""', "'''", "")
 
 
@@ -51,8 +57,8 @@ def read_examples(request: str) -> tuple[Example, ...]:
     Calls of other functions say nothing of it. If the request does not name the function, all
     examples have to agree on its name.
     """
-    found = tuple(dict.fromkeys(_examples(request.splitlines())))
     signature = asked_signature(request)
+    found = tuple(dict.fromkeys(_examples(request.splitlines(), signature)))
     names = {one.function for one in found}
     if signature is None and len(names) > 1:
         return ()
@@ -98,17 +104,28 @@ def are_telling(examples: tuple[Example, ...]) -> bool:
     return len({one.result for one in examples}) > 1
 
 
-def _examples(lines: list[str]) -> Iterator[Example]:
-    for number, line in enumerate(lines):
-        session = _SESSION.match(line)
-        if session:
-            following = lines[number + 1] if number + 1 < len(lines) else ""
+def _examples(lines: list[str], signature: Signature | None) -> Iterator[Example]:
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if session := _SESSION.match(line):
             example = _example(session.group("call"), following)
+        elif told := _LINE.search(line):
+            example = _example(told.group("call"), told.group("result"))
+        elif signature is not None and (told := _GIVEN.search(line)):
+            example = _example(_call_with(told.group("given"), signature), told.group("result"))
         else:
-            told = _LINE.search(line)
-            example = _example(told.group("call"), told.group("result")) if told else None
+            continue
         if example is not None:
             yield example
+
+
+def _call_with(given: str, signature: Signature) -> str:
+    """Return the call with values given by name, such as `a = 1, b = 2`; an empty text if they are not all there."""
+    named = _expression(f"{signature.name}({given})")
+    if not isinstance(named, ast.Call) or named.args:
+        return ""
+    values = {one.arg or "": ast.unparse(one.value) for one in named.keywords}
+    order = signature.parameters or tuple(values)
+    return f"{signature.name}({', '.join(values[one] for one in order)})" if set(order) == set(values) else ""
 
 
 def _example(call: str, result: str) -> Example | None:

@@ -40,6 +40,28 @@ def test_a_line_with_a_call_and_its_result_is_an_example(line: str, call: str, r
     assert [(one.call, one.result) for one in read_examples(line)] == ([(call, result)] if result else [])
 
 
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("For number = 2 the output should be 4", "double(2)"),
+        ("    for number = [1, 2], the result is 4.", "double([1, 2])"),
+        ("If number = 'ab' it returns 4", "double('ab')"),
+        ("For other = 2 the output should be 4", None),
+        ("For number = x the output should be 4", None),
+        ("For number = 2, other = 3 the output should be 4", None),
+        ("For number = 2 the output should be large", None),
+    ],
+)
+def test_a_value_for_each_parameter_and_the_result_are_an_example(line: str, call: str | None) -> None:
+    request = f'def double(number):\n    """Twice.\n\n    {line}\n    """'
+    assert [(one.call, one.result) for one in read_examples(request)] == ([(call, "4")] if call else [])
+
+
+def test_values_by_name_are_given_in_the_order_of_the_parameters() -> None:
+    request = 'def minus(a, b):\n    """For b = 1, a = 3 the result is 2."""'
+    assert [one.call for one in read_examples(request)] == ["minus(3, 1)"]
+
+
 def test_of_a_function_to_complete_the_examples_are_its_own() -> None:
     assert [str(one) for one in read_examples(FUNCTION)] == ["double(2) == 4", "double(-1) == -2"]
 
