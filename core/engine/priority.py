@@ -8,8 +8,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-NICENESS = 5
-"""On POSIX, a process of this niceness gets a quarter of a core that one other wants."""
+NICENESS = 10
+"""On POSIX, a process of this niceness gets a tenth of a core that one other wants."""
 
 _AUTOGROUP = "/proc/{pid}/autogroup"
 """Linux shares the processor among sessions first, and weighs niceness only within one.
