@@ -2,7 +2,8 @@
 
 Models with random weights, shaped like the default ones at a smaller size, on the real model
 thread. A job is cancelled at a random moment of its decoding, of the prefill of a long prompt,
-or of a load whose copy is held back to the speed of a slow disk. Two times are taken: until its
+or of a load whose copy is held back to the speed of a slow disk. The same is done to the starter
+model in packed weights, which is what runs on a processor, if it is installed. Two times are taken: until its
 waiter is answered, and until the next job has begun, be it with a load. A first load is one of
 a model that this process has not seen before, whose modules and tokenizer have to be made.
 """
@@ -25,17 +26,18 @@ import torch
 from bench.figures import finish, percentile, show
 from bench.random_models import Prompts, make_models
 from core.cancellation import CancelToken
-from core.errors import Cancelled
+from core.errors import Cancelled, ModelMissing
 from core.messages import Phase, PhaseName, Role
 from core.models.copying import HostCopier
 from core.models.interface import JobTimes, ModelJob, ModelRunner, SamplingParams
 from core.models.loader import TorchBackend
 from core.models.master import FileMasters
+from core.models.packed.model import PackedModel
 from core.models.registry import ModelRegistry
 from core.models.swap import ArenaMemory
 from core.models.worker import ModelWorker
 from core.paths import DataFolders
-from core.settings import Device, Precision
+from core.settings import Device, Precision, Settings
 
 T = TypeVar("T")
 
@@ -71,13 +73,27 @@ class PacedCopier(HostCopier):
 class Bench:
     """A model thread with two models of which one fits."""
 
-    def __init__(self, folders: dict[str, Path]) -> None:
+    def __init__(
+        self, folders: dict[str, Path], precision: Precision, open_backend: Callable[[], TorchBackend], chunk: int
+    ) -> None:
         self._folders = folders
+        self._precision = precision
+        self._chunk = chunk
         self._prompts = Prompts()
-        largest = max(sum(file.stat().st_size for file in one.glob("*.safetensors")) for one in folders.values())
         registry = ModelRegistry(DataFolders(folders["coder"].parent))
-        self._worker = ModelWorker(registry, _nothing, open_backend=lambda: _backend(largest))
+        self._worker = ModelWorker(registry, _nothing, open_backend=open_backend)
         self._random = random.Random(time.perf_counter())
+
+    @classmethod
+    def of_two(cls, folders: dict[str, Path]) -> Bench:
+        """Return one whose memory has room for one of two models."""
+        largest = max(sum(file.stat().st_size for file in one.glob("*.safetensors")) for one in folders.values())
+        return cls(folders, Precision.BFLOAT16, lambda: _backend(largest), CHUNK)
+
+    @classmethod
+    def of_packed(cls, folder: Path) -> Bench:
+        """Return one with a model as it runs on a processor."""
+        return cls({"coder": folder}, Precision.AUTO, TorchBackend, PackedModel.prefill_chunk)
 
     def close(self) -> None:
         """End the model thread."""
@@ -116,15 +132,16 @@ class Bench:
         return percentile([1000 * (after - before) for before, after in itertools.pairwise(times)], 95)
 
     def single_chunk(self) -> float:
-        """Return the milliseconds that a chunk of the long prompt takes, on average; and have both models seen."""
-        self._run("phi3", lambda runner, _: runner.name)
+        """Return the milliseconds that a chunk of the long prompt takes, on average; and have all models seen."""
+        for model in self._folders:
+            self._run(model, lambda runner, _: runner.name)
 
         def work(runner: ModelRunner, _: JobTimes) -> float:
             started = time.perf_counter()
             list(runner.generate(self._prompts.new(LONG_PROMPT), SamplingParams(max_tokens=1), CancelToken()))
             return 1000 * (time.perf_counter() - started)
 
-        return self._run("coder", work) * CHUNK / LONG_PROMPT
+        return self._run("coder", work) * self._chunk / LONG_PROMPT
 
     def _cancel(self, model: str, prompt: int, after_tokens: int) -> Stopped:
         token, reached = CancelToken(), threading.Event()
@@ -176,7 +193,7 @@ class Bench:
             role=Role.GENERATE,
             model=str(self._folders[model]),
             device=Device.CPU,
-            precision=Precision.BFLOAT16,
+            precision=self._precision,
             token=token,
             on_phase=on_phase or _nothing,
             run=work,
@@ -189,26 +206,43 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="bench-cancel-") as scratch:
         folders = make_models(Path(scratch), "small")
-        bench = Bench(folders)
-        step, chunk = bench.single_step(), bench.single_chunk()
-        found = {stage.__name__: [stage() for _ in range(options.rounds)] for stage in (bench.decode, bench.prefill)}
-        found["load"] = [bench.load() for _ in range(options.rounds)]
-        bench.close()
+        found, lengths = measure(Bench.of_two(folders), options.rounds, loads=True)
         found["firstLoad"] = [first_load(folders) for _ in range(options.rounds)]
+    packed = find_packed()
+    if packed is not None:
+        of_packed, packed_lengths = measure(Bench.of_packed(packed), options.rounds, loads=False)
+        found |= {f"packed{_capitalised(stage)}": times for stage, times in of_packed.items()}
+        lengths |= {f"packed{_capitalised(name)}": length for name, length in packed_lengths.items()}
     result = {f"{stage}Ms": _p95([one.answered for one in times]) for stage, times in found.items()}
     result |= {f"{stage}UsableMs": _p95([one.usable for one in times]) for stage, times in found.items()}
     if not options.json:
         rows = [(stage, f"{result[f'{stage}Ms']:8.1f} ms / {result[f'{stage}UsableMs']:8.1f} ms") for stage in found]
-        show(
-            f"Cancel, p95 of {options.rounds} (answered / slot usable); a step takes {step:.1f} ms, a chunk {chunk:.0f} ms",
-            rows,
-        )
-    finish({**result, "stepMs": round(step, 1), "chunkMs": round(chunk, 1), "rounds": options.rounds})
+        show(f"Cancel, p95 of {options.rounds} (answered / slot usable)", rows)
+        show("What there is to wait for", [(name, f"{length:8.1f}") for name, length in lengths.items()])
+    finish({**result, **lengths, "rounds": options.rounds})
+
+
+def measure(bench: Bench, rounds: int, *, loads: bool) -> tuple[dict[str, list[Stopped]], dict[str, float]]:
+    """Return the cancels of each stage, and how long a step and a chunk take."""
+    lengths = {"stepMs": round(bench.single_step(), 1), "chunkMs": round(bench.single_chunk(), 1)}
+    stages = [bench.decode, bench.prefill, *([bench.load] if loads else [])]
+    found = {stage.__name__: [stage() for _ in range(rounds)] for stage in stages}
+    bench.close()
+    return found, lengths
+
+
+def find_packed() -> Path | None:
+    """Return the folder of the starter model, if it is installed."""
+    registry = ModelRegistry(DataFolders.locate())
+    try:
+        return registry.locate(registry.resolve(Settings(), Role.GENERATE))
+    except ModelMissing:
+        return None
 
 
 def first_load(folders: dict[str, Path]) -> Stopped:
     """Cancel the first load of a model thread."""
-    bench = Bench(folders)
+    bench = Bench.of_two(folders)
     try:
         return bench.first_load()
     finally:
@@ -218,6 +252,10 @@ def first_load(folders: dict[str, Path]) -> Stopped:
 def _backend(largest: int) -> TorchBackend:
     memory = ArenaMemory(torch.device("cpu"), PacedCopier(SLOW_LINK), FileMasters())
     return TorchBackend(capacity=int(1.1 * largest), open_memory=lambda _: memory)
+
+
+def _capitalised(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def _p95(values: Sequence[float]) -> float:
