@@ -28,6 +28,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -216,14 +217,14 @@ def measure_follow_up(subject: Subject, rounds: int) -> tuple[float, float, bool
     for index in range(rounds):
         start = [*text[index:], *text[:index]]
         subject.runner.release()
-        first.append(_time(lambda start=start: _say(subject.runner, start[:FIRST_PROMPT], 1)))
+        first.append(_time(partial(_say, subject.runner, start[:FIRST_PROMPT], 1)))
         whole, known = start[: KNOWN + ADDED], start[:KNOWN]
         subject.runner.release()
-        cold.append(_time(lambda whole=whole: _say(subject.runner, whole, 1)))
+        cold.append(_time(partial(_say, subject.runner, whole, 1)))
         expected = _say(subject.runner, whole, 16)
         subject.runner.release()
         _say(subject.runner, known, 1)
-        warm.append(_time(lambda whole=whole: _say(subject.runner, whole, 1)))
+        warm.append(_time(partial(_say, subject.runner, whole, 1)))
         same.append(_say(subject.runner, whole, 16) == expected)
     return median(first), median(warm) / median(cold), all(same)
 

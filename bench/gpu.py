@@ -31,7 +31,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel
 
 from bench.figures import median
 from bench.gpu_decoding import check_steps, check_swaps, measure_decoding, measure_quantised
@@ -136,9 +136,7 @@ def check(setup: Setup) -> int:
     fresh = {folder: compute_logits(from_pretrained(folder, setup.device), ids) for folder in setup.folders.values()}
     turns = Turns(setup, 1.02 * max(setup.size(kind) for kind in setup.folders))
     order = list(itertools.islice(itertools.cycle(setup.folders.values()), CHECKS))
-    wrong = sum(
-        not torch.equal(compute_logits(turns.bring(folder).skeleton.model, ids), fresh[folder]) for folder in order
-    )
+    wrong = sum(not torch.equal(compute_logits(_modules(turns.bring(folder)), ids), fresh[folder]) for folder in order)
     turns.close()
     return wrong
 
@@ -249,7 +247,7 @@ def _theirs(setup: Setup, kind: str) -> Row:
 
 def _moved(setup: Setup, kind: str) -> Row:
     """Move a model out and in with torch."""
-    model = from_pretrained(setup.folders[kind], setup.device)
+    model: Any = from_pretrained(setup.folders[kind], setup.device)
 
     def move() -> None:
         model.to("cpu")
@@ -312,7 +310,12 @@ def memory_over_swaps(setup: Setup) -> Iterator[Row]:
 
 
 def _addresses(loaded: LoadedModel) -> list[int]:
-    return [parameter.data_ptr() for parameter in loaded.skeleton.model.parameters()]
+    return [parameter.data_ptr() for parameter in _modules(loaded).parameters()]
+
+
+def _modules(loaded: LoadedModel) -> PreTrainedModel:
+    assert loaded.skeleton is not None  # packed models have none
+    return loaded.skeleton.model
 
 
 def _setup(folder: Path, device: torch.device, *, tiny: bool, rounds: int) -> Setup:

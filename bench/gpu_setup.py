@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -159,7 +160,7 @@ def _copier(device: torch.device) -> Copier:
 def from_pretrained(folder: Path, device: torch.device) -> PreTrainedModel:
     """Load a model as transformers does."""
     where = {"": str(device)} if device.type != "cpu" else None
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.bfloat16, device_map=where, attn_implementation="sdpa"
     )
     result: PreTrainedModel = model.eval()

@@ -123,7 +123,7 @@ def _relative_error(source: WeightSource, layer: int, parts: Sequence[str]) -> f
         exact = source.exact(name)
         off += float((_as_stored(source.matrix(name)).dequantize() - exact).square().sum())
         length += float(exact.square().sum())
-    return (off / length) ** 0.5
+    return float((off / length) ** 0.5)
 
 
 def _as_stored(matrix: Matrix) -> Matrix:

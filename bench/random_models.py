@@ -73,7 +73,8 @@ def _make(folder: Path, kind: str, shape: Shape, device: str) -> Path:
     torch.manual_seed(KINDS.index(kind))
     config = _config(kind, shape)
     with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        make: Any = AutoModelForCausalLM.from_config
+        model = make(config, dtype=torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="2GB")
     _tokenizer(shape.vocabulary).save_pretrained(folder)
     return folder
@@ -95,7 +96,8 @@ def _config(kind: str, shape: Shape) -> PretrainedConfig:
         return Phi3Config(**common, max_position_embeddings=4096, sliding_window=2047)
     rope = {"rope_type": "linear", "factor": 4.0}
     # Version 5 of transformers has both in `rope_parameters`, and understands what version 4 wants.
-    return LlamaConfig(**common, max_position_embeddings=16384, rope_scaling=rope, rope_theta=100000.0)
+    old: dict[str, Any] = {"rope_scaling": rope, "rope_theta": 100000.0}
+    return LlamaConfig(**common, **old, max_position_embeddings=16384)
 
 
 def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
@@ -106,4 +108,6 @@ def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     specials = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=_CHAT, **specials)
+    make: Any = PreTrainedTokenizerFast
+    result: PreTrainedTokenizerFast = make(tokenizer_object=tokenizer, chat_template=_CHAT, **specials)
+    return result

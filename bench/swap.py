@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -136,7 +137,7 @@ def time_reload(folder: Path) -> Times:
     gc.collect()
     started = time.perf_counter()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, local_files_only=True)
     ready = time.perf_counter()
     ids = _ids()
     model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=1, pad_token_id=tokenizer.pad_token_id)
@@ -236,6 +237,7 @@ def _nothing() -> None:
 
 
 def _logits(loaded: LoadedModel) -> torch.Tensor:
+    assert loaded.skeleton is not None  # packed models have none
     with torch.inference_mode():
         logits: torch.Tensor = loaded.skeleton.model(_ids()).logits
     return logits
