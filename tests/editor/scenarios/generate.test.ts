@@ -68,7 +68,7 @@ scenario(
       await generate(window);
       await window.lens("Accept").click();
       await window.tabClosed("proposed");
-      await window.line("return fib").waitFor();
+      await window.line("return self.fib").waitFor();
       await window.page.keyboard.type("  # corrected by hand");
       await window.lens("Teach the Corrected Version").waitFor();
       await window.screenshot("corrected");
