@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel, PreTrainedTokenizerFast
 
-from core.knowledge.dense import Activation, Dense, join
+from core.knowledge.dense import Dense, find_gelu, join
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +74,7 @@ class _Layer:
     attended: Dense
     attention_norm: nn.Module
     wide: Dense
+    gelu: Callable[[Tensor], Tensor]
     narrow: Dense
     output_norm: nn.Module
 
@@ -85,14 +86,15 @@ class _Layer:
             asking=join([own.query, own.key, own.value]),
             attended=join([layer.attention.output.dense]),
             attention_norm=layer.attention.output.LayerNorm,
-            wide=join([layer.intermediate.dense], Activation.GELU),
+            wide=join([layer.intermediate.dense]),
+            gelu=find_gelu(),
             narrow=join([layer.output.dense]),
             output_norm=layer.output.LayerNorm,
         )
 
     def __call__(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
         hidden = self.attention_norm(self.attended(self._attend(hidden, lengths)).add_(hidden))
-        result: Tensor = self.output_norm(self.narrow(self.wide(hidden)).add_(hidden))
+        result: Tensor = self.output_norm(self.narrow(self.gelu(self.wide(hidden))).add_(hidden))
         return result
 
     def _attend(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:

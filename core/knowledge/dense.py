@@ -8,9 +8,8 @@ the next is on its way. The result for a token does not depend on the others, bi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from llvmlite import ir
@@ -29,6 +28,7 @@ from core.llvm import (
     at,
     constant,
     counting,
+    define,
     define_parallel,
     erf,
     fill,
@@ -54,33 +54,29 @@ Dense = Callable[[Tensor], Tensor]
 """Maps float32 (tokens, inputs) to float32 (tokens, outputs)."""
 
 
-class Activation(StrEnum):
-    """What is made of a layer's outputs."""
-
-    NONE = "none"
-    GELU = "gelu"
-    """`x` times the share of a normal distribution that is below it (Hendrycks and Gimpel 2016, arXiv 1606.08415)."""
-
-
-def join(layers: Sequence[nn.Linear], activation: Activation = Activation.NONE) -> Dense:
+def join(layers: Sequence[nn.Linear]) -> Dense:
     """Return layers that read the same as one, whose outputs stand side by side."""
     weight = torch.cat([layer.weight.detach() for layer in layers])
     bias = torch.cat([layer.bias.detach() for layer in layers])
     library = _compile()
     if library is None or len(bias) % _ROWS:
-        activate = _ACTIVATIONS[activation]
-        return lambda inputs: activate(functional.linear(inputs, weight, bias))
-    return _Compiled(weight, bias, library.function(activation, 3, 4))
+        return lambda inputs: functional.linear(inputs, weight, bias)
+    return _Compiled(weight, bias, library.function("product", 3, 4))
 
 
-def _leave(outputs: Tensor) -> Tensor:
-    return outputs
+def find_gelu() -> Dense:
+    """Return the Gaussian error linear unit (Hendrycks and Gimpel 2016, arXiv 1606.08415), for float32 rows of 8 n."""
+    library = _compile()
+    if library is None:
+        return functional.gelu
+    function = library.function("gelu", 1, 1)
 
+    def gelu(values: Tensor) -> Tensor:
+        outputs = values.clone(memory_format=torch.contiguous_format)
+        function(outputs.data_ptr(), outputs.numel() // LANES)
+        return outputs
 
-_ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
-    Activation.NONE: _leave,
-    Activation.GELU: functional.gelu,
-}
+    return gelu
 
 
 class _Compiled:
@@ -108,39 +104,36 @@ class _Compiled:
 
 @cache
 def _compile() -> Library | None:
-    """Return compiled products, one for each activation, or None for processors that they would not be fast on."""
+    """Return the compiled functions, or None for processors that they would not be fast on."""
     family, has = processor()
     if family not in _NEEDS or not _NEEDS[family] <= has:
         return None
     module = ir.Module("dense")
     kinds = [POINTER] * 3 + [I64] * 3
-    for activation, activate in {Activation.NONE: _emit_nothing, Activation.GELU: _emit_gelu}.items():
-        emit = partial(_multiply_blocks, activate=activate)
-        define_parallel(module, activation, kinds, count=len(kinds) - 1, emit=emit)
+    define_parallel(module, "product", kinds, count=len(kinds) - 1, emit=_multiply_blocks)
+    _define_gelu(module)
     try:
         return Library(module)
     except RuntimeError:  # this version of LLVM does not take it
         return None
 
 
-def _emit_nothing(_: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    return value
+def _define_gelu(module: ir.Module) -> None:
+    """Define `gelu`: each number times the share of a normal distribution that is below it, where it stands.
+
+    Its arguments: numbers, float32; and how many vectors of 8 they are.
+    """
+    builder, (values, vectors) = define(module, "gelu", [POINTER, I64])
+    with counting(builder, 0, vectors) as index:
+        place = at(builder, values, index, LANES * FLOAT_BYTES)
+        value = load(builder, place, FLOATS)
+        below = erf(builder, builder.fmul(value, constant(FLOATS, math.sqrt(0.5))))
+        half = builder.fmul(value, constant(FLOATS, 0.5))
+        store(builder, fma(builder, half, below, half), place)
+    builder.ret_void()
 
 
-def _emit_gelu(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    below = erf(builder, builder.fmul(value, constant(FLOATS, math.sqrt(0.5))))
-    half = builder.fmul(value, constant(FLOATS, 0.5))
-    return fma(builder, half, below, half)
-
-
-def _multiply_blocks(
-    builder: ir.IRBuilder,
-    arguments: Sequence[ir.Value],
-    first: ir.Value,
-    last: ir.Value,
-    *,
-    activate: Callable[[ir.IRBuilder, ir.Value], ir.Value],
-) -> None:
+def _multiply_blocks(builder: ir.IRBuilder, arguments: Sequence[ir.Value], first: ir.Value, last: ir.Value) -> None:
     """Multiply some blocks of rows with all tokens.
 
     The arguments: inputs, float32 (tokens, columns); a matrix, float32 (blocks, 1 + columns, 16), the biases
@@ -169,7 +162,7 @@ def _multiply_blocks(
             for row, row_sums in zip(rows, sums, strict=True):
                 target = at(builder, outputs, builder.add(builder.mul(row, blocks), block), _LINE)
                 for part, one in enumerate(row_sums):
-                    store(builder, activate(builder, one.get()), move(builder, target, part * LANES * FLOAT_BYTES))
+                    store(builder, one.get(), move(builder, target, part * LANES * FLOAT_BYTES))
 
         with counting(builder, 0, whole, _TILE) as token:
             multiply(token, _TILE)
