@@ -19,6 +19,8 @@ HALF, FLOAT, POINTER, NOTHING = ir.HalfType(), ir.FloatType(), ir.PointerType(),
 FLOATS = ir.VectorType(FLOAT, LANES)
 FLOAT_BYTES = 4
 _WORD_BYTES = 8
+_THREAD_SHARE = 1 << 18
+"""Products from which it pays to wake one more thread."""
 _TO_READ_SOON = 0, 3, 1
 """To be read, into the nearest cache, as data."""
 _LOG2_E, _LN2_HIGH, _LN2_LOW = 1.44269504088896341, 0.693359375, -2.12194440e-4
@@ -67,6 +69,11 @@ class Library:
         function: Any = kind(self._engine.get_function_address(name))
         function.code = self._engine  # which would otherwise be freed with this library
         return cast("Callable[..., None]", function)
+
+
+def threads_for(products: int, available: int) -> int:
+    """Return how many threads it pays to wake for so many multiplications."""
+    return min(available, 1 + products // _THREAD_SHARE)
 
 
 def define(module: ir.Module, name: str, kinds: Sequence[ir.Type]) -> tuple[ir.IRBuilder, Sequence[ir.Value]]:

@@ -27,7 +27,7 @@ def as_method(code: str) -> str:
     """Return a module's function, and what it needs, as a method to be put into a class."""
     code = code.replace("\r\n", "\n")
     tree, entry = parse(code), entry_point(code)
-    if tree is None or not isinstance(entry, _Function):
+    if tree is None or not isinstance(entry, _Function) or _shares_state(tree):
         return code
     others = [one for one in tree.body if (one.lineno, one.end_lineno) != (entry.lineno, entry.end_lineno)]
     bound = [_bound_names(one) for one in others]
@@ -115,7 +115,7 @@ def _with_receiver(lines: Sequence[str], entry: _Function) -> list[str] | None:
 
 def _fill(entry: _Function, statements: Sequence[ast.stmt], lines: Sequence[str]) -> list[str] | None:
     """Return the function's lines with statements put behind its docstring; None if there is no place for them."""
-    first, end = _first_line(entry), _last_line(entry)
+    first, end = _first_comment(entry, lines), _last_line(entry)
     if not statements:
         return list(lines[first:end])
     head = entry.body[0]
@@ -128,22 +128,29 @@ def _fill(entry: _Function, statements: Sequence[ast.stmt], lines: Sequence[str]
 
 
 def _lines_of(statements: Iterable[ast.stmt], lines: Sequence[str]) -> list[str]:
-    return [line for one in statements for line in lines[_first_line(one) : _last_line(one)]]
+    return [line for one in statements for line in lines[_first_comment(one, lines) : _last_line(one)]]
 
 
 def _bound_names(statement: ast.stmt) -> set[str] | None:
-    """Return the names that a statement defines; None for one that does more than that."""
+    """Return the names that a statement defines; None for one that must not run again with each call.
+
+    That is: anything with effects, and anything that would lose what it remembers or is known by, as a
+    dictionary, a cache or a class.
+    """
     match statement:
         case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
             return {(one.asname or one.name).partition(".")[0] for one in aliases}
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+        case ast.FunctionDef(name=name, decorator_list=[]) | ast.AsyncFunctionDef(name=name, decorator_list=[]):
             return {name}
-        case ast.Assign(targets=targets) if all(isinstance(one, ast.Name) for one in targets):
-            return {one.id for one in targets if isinstance(one, ast.Name)}
-        case ast.AnnAssign(target=ast.Name(id=name)):
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant()):
             return {name}
         case _:
             return None
+
+
+def _shares_state(tree: ast.Module) -> bool:
+    """Whether functions change what belongs to the module."""
+    return any(isinstance(one, ast.Global) for one in ast.walk(tree))
 
 
 def _used(nodes: Iterable[ast.AST]) -> set[str]:
@@ -154,6 +161,14 @@ def _first_line(node: ast.stmt) -> int:
     """Return the line a statement begins at, its decorators included, from 0."""
     decorators = node.decorator_list if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else []
     return min([node.lineno, *(one.lineno for one in decorators)]) - 1
+
+
+def _first_comment(node: ast.stmt, lines: Sequence[str]) -> int:
+    """Return the line at which the comments right above a statement at the top begin, from 0."""
+    first = _first_line(node)
+    while first > 0 and lines[first - 1].startswith("#"):
+        first -= 1
+    return first
 
 
 def _last_line(node: ast.stmt) -> int:

@@ -38,6 +38,7 @@ from core.llvm import (
     prefetch,
     processor,
     store,
+    threads_for,
 )
 
 _ROWS = 16
@@ -47,8 +48,6 @@ _TILE = 6
 _PARTS = _ROWS // LANES
 _LINE = _ROWS * FLOAT_BYTES
 _NEEDS = {"x86_64": frozenset({"avx", "fma"}), "aarch64": frozenset[str]()}
-_THREAD_SHARE = 1 << 18
-"""Products from which it pays to wake one more thread."""
 
 Dense = Callable[[Tensor], Tensor]
 """Maps float32 (tokens, inputs) to float32 (tokens, outputs)."""
@@ -97,7 +96,7 @@ class _Compiled:
             inputs.shape[0],
             self._columns,
             self._blocks,
-            min(torch.get_num_threads(), 1 + outputs.numel() * self._columns // _THREAD_SHARE),
+            threads_for(outputs.numel() * self._columns, torch.get_num_threads()),
         )
         return outputs
 

@@ -253,7 +253,7 @@ class _NoEmbedding(chromadb.EmbeddingFunction[Any]):
         pass
 
     def __call__(self, input: Any) -> Any:  # noqa: A002 - Chroma checks the parameter's name
-        raise NotImplementedError("vectors are made by core.knowledge.embedder")
+        raise RuntimeError("vectors are made by core.knowledge.embedder")
 
     @staticmethod
     def name() -> str:

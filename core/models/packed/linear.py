@@ -10,13 +10,12 @@ import llvmlite
 import torch
 from torch.nn import functional
 
+from core.llvm import threads_for
 from core.models.packed.instructions import QUAD, MakeDot, usable_dots
 from core.models.packed.kernel import Kernel
 from core.models.packed.products import ROWS, scratch_bytes
 from core.models.quantize import GROUP, LEVELS, NIBBLE_BITS, Matrix
 
-_THREAD_SHARE = 1 << 18
-"""Products from which it pays to wake one more thread."""
 _LIKELY = 64
 """Tokens whose logits are computed exactly; the likeliest of all was never beyond the tenth in four bits."""
 _FOLDS = 16
@@ -45,7 +44,7 @@ class Linear:
         tokens, columns = inputs.shape
         outputs = torch.empty(tokens, self._blocks * ROWS)
         scratch = torch.empty(scratch_bytes(tokens, columns), dtype=torch.uint8)
-        threads = min(torch.get_num_threads(), 1 + outputs.numel() * columns // _THREAD_SHARE)
+        threads = threads_for(outputs.numel() * columns, torch.get_num_threads())
         self._product(
             inputs.data_ptr(),
             scratch.data_ptr(),

@@ -43,6 +43,11 @@ def test_what_a_function_needs_goes_into_it_behind_its_docstring() -> None:
     assert [name for name in vars(type(one)) if not name.startswith("__")] == ["List", "roots"]
 
 
+def test_comments_above_what_is_moved_go_with_it() -> None:
+    method = as_method("# of a week\nDAYS = 7\n\n# Weeks are whole.\ndef f(n):\n    return n // DAYS")
+    assert method == "# Weeks are whole.\ndef f(self, n):\n    # of a week\n    DAYS = 7\n    return n // DAYS"
+
+
 def test_what_a_decorator_or_default_needs_stays_before_the_function() -> None:
     method = as_method(
         "from functools import lru_cache\n\nSTART = 1\n\n@lru_cache\ndef f(n, a=START):\n"
@@ -68,6 +73,10 @@ def test_strings_over_several_lines_keep_their_value() -> None:
         "from os import *\ndef f(a):\n    return a",
         "from __future__ import annotations\ndef f(a):\n    return a",
         "import os\ndef f(a): return a",
+        "memo = {}\ndef f(a):\n    memo[a] = len(memo)\n    return memo[a]",
+        "count = 0\ndef f():\n    global count\n    count += 1\n    return count",
+        "class A: ...\ndef f():\n    return A()",
+        "@cache\ndef g(a):\n    return a\ndef f(a):\n    return g(a)",
         "def f(a:\n",
     ],
 )
