@@ -16,12 +16,12 @@ from bench.figures import median, percentile
 from core.cancellation import CancelToken
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import Copier, HostCopier, StreamCopier
-from core.models.loader import LoadedModel, OpenModel, TorchBackend
+from core.models.loader import LoadedModel, OpenModel, TorchBackend, find_kernels
 from core.models.master import CudaPageLock, FileMasters, Masters, PinnedMasters
 from core.models.placement import Placement
 from core.models.recording import DirectRecorder, GraphRecorder
 from core.models.skeleton import Skeleton
-from core.models.static_model import StaticModel
+from core.models.static_model import StaticModel, StepPass
 from core.models.swap import ArenaMemory
 from core.settings import Device, Precision
 
@@ -121,12 +121,18 @@ def recorded(skeleton: Skeleton, device: Device) -> CausalModel:
     """Open a model with recorded steps; where nothing can be recorded, with steps that could be."""
     where = torch.device(device.value)
     recorder = GraphRecorder(where) if device is Device.CUDA else DirectRecorder()
-    return StaticModel(skeleton.model, skeleton, recorder)
+    return StaticModel(skeleton.model, skeleton, recorder, _kernels(skeleton, device))
 
 
-def unrecorded(skeleton: Skeleton, _: Device) -> CausalModel:
+def unrecorded(skeleton: Skeleton, device: Device) -> CausalModel:
     """Open a model with the same steps, each run from Python."""
-    return StaticModel(skeleton.model, skeleton, DirectRecorder())
+    return StaticModel(skeleton.model, skeleton, DirectRecorder(), _kernels(skeleton, device))
+
+
+def with_modules(skeleton: Skeleton, device: Device) -> CausalModel:
+    """Open a model with recorded steps of its modules, computed by torch's kernels, as where there is no Triton."""
+    where = torch.device(device.value)
+    return StaticModel(skeleton.model, skeleton, GraphRecorder(where) if device is Device.CUDA else DirectRecorder())
 
 
 def growing(skeleton: Skeleton, _: Device) -> CausalModel:
@@ -151,6 +157,10 @@ def make_row(name: str, times: Sequence[float], unit: str, target: str = "", not
     """Make a figure of times."""
     print(f"  {name}: {median(times):.4f} {unit}", flush=True)
     return Row(name=name, median=median(times), p95=percentile(times, 95), unit=unit, target=target, note=note)
+
+
+def _kernels(skeleton: Skeleton, device: Device) -> StepPass | None:
+    return find_kernels(skeleton.model) if device is Device.CUDA else None
 
 
 def _copier(device: torch.device) -> Copier:

@@ -10,6 +10,10 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+if not any(Path("/dev").glob("nvidia*")):
+    # Read when Triton is imported, as transformers does: without a GPU its kernels are interpreted.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 from core.cancellation import CancelToken
 from core.models.installer import Installer
 from core.models.registry import ModelRegistry

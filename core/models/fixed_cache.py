@@ -14,6 +14,8 @@ from transformers import PretrainedConfig
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+HEADER = 2
+"""What a step is told on the device: where its first token goes and where its last one goes, before the tokens."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,17 @@ class FixedCache(Cache):
     def is_empty(self) -> bool:
         """Whether there are no keys and values yet."""
         return any(room.keys is None for room in self._rooms)
+
+    def window_of(self, layer: int) -> int | None:
+        """Return how many tokens a layer looks back; None if all."""
+        return self.windows[SLIDING if self._rooms[layer].is_sliding else FULL]
+
+    def kept(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the memory of a layer's keys and values: (1, heads, capacity, size of a head) each."""
+        room = self._rooms[layer]
+        assert room.keys is not None
+        assert room.values is not None
+        return room.keys, room.values
 
     def aim(self, reach: Reach) -> None:
         """Tell all layers what the next forward pass reads and writes."""

@@ -17,17 +17,21 @@ from torch.nn import functional
 from transformers import Cache, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from core.models.fixed_cache import HEADER, FixedCache, Reach
+
 _KINDS = ("Llama", "Mistral", "Phi3", "Qwen2")
 """Architectures of transformers whose modules are alike."""
 
 
 class FusedStep:
-    """Lets modules of a model compute in fewer kernels, for as long as that is wanted.
+    """Lets modules of a model compute in fewer kernels, for as long as a step takes.
 
-    The same numbers but for the last digits: what is computed at once is rounded once.
+    The same numbers but for the last digits: what is computed at once is rounded once. Implements
+    `core.models.static_model.StepPass`.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
         replacements: dict[str, Callable[..., Any]] = {"RMSNorm": _normalise}
         if _turns_whole_heads(model):
             replacements |= {"Attention": _attend, "RotaryEmbedding": _find_angles}
@@ -38,8 +42,42 @@ class FusedStep:
             if type(module).__name__ in by_name
         ]
 
+    def compute(self, places: torch.Tensor, reach: int, cache: FixedCache) -> torch.Tensor:
+        """Read some tokens; see `StepPass.compute`.
+
+        Nothing here may depend on numbers that the host knows, but for the reach.
+        """
+        start, last, tokens = places[0], places[1], places[HEADER:]
+        written = start + torch.arange(len(tokens), device=places.device)
+        cache.aim(Reach(end=reach, positions=written))
+        with self._replaced_modules():
+            output = self._model(
+                input_ids=tokens[None],
+                # Some models choose their rotary frequencies by the largest position: that of padding must not count.
+                position_ids=torch.minimum(written, last)[None],
+                attention_mask=self._masks(written, reach, cache),
+                past_key_values=cache,
+                use_cache=True,
+            )
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
+    def _masks(self, written: torch.Tensor, reach: int, cache: FixedCache) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Return what each token may look at, as transformers wants it: for each kind of layers if there are several.
+
+        As numbers to be added, which kernels take as they are; truth values they would convert in every layer.
+        """
+        masks = {kind: self._mask(written, reach, window) for kind, window in cache.windows.items()}
+        return next(iter(masks.values())) if len(masks) == 1 else masks
+
+    def _mask(self, written: torch.Tensor, reach: int, window: int | None) -> torch.Tensor:
+        behind = written[:, None] - torch.arange(reach, device=written.device)
+        hidden = behind < 0 if window is None else (behind < 0) | (behind >= window)
+        mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=written.device)
+        return mask.masked_fill_(hidden, float("-inf"))[None, None]
+
     @contextmanager
-    def used(self) -> Iterator[None]:
+    def _replaced_modules(self) -> Iterator[None]:
         """Replace what the modules do, and put it back."""
         for module, compute in self._replaced:
             module.forward = compute

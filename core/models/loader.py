@@ -29,7 +29,7 @@ from core.models.quantised_linear import Multiply, find_kernel, use_kernel
 from core.models.recording import GraphRecorder
 from core.models.runner import Runner, list_tokens
 from core.models.skeleton import Skeleton
-from core.models.static_model import StaticModel
+from core.models.static_model import StaticModel, StepPass
 from core.models.swap import ArenaMemory, OnFraction, SeparateMemory, WeightMemory
 from core.models.weights import PACKED_BITS, Stamp, damaged, stamp
 from core.settings import Device, Precision
@@ -263,11 +263,25 @@ def _open_model(skeleton: Skeleton, device: Device) -> CausalModel:
     if device is not Device.CUDA:
         return TransformersModel(skeleton.model)
     try:
-        return StaticModel(skeleton.model, skeleton, GraphRecorder(torch.device(device.value)))
+        recorder = GraphRecorder(torch.device(device.value))
+        return StaticModel(skeleton.model, skeleton, recorder, find_kernels(skeleton.model))
     except Exception as error:  # noqa: BLE001 - whatever cannot be recorded can still be run
         remark = f"replies are computed step by step: {_first_line(error)}"
         _log.warning("%s: %s", skeleton.name, remark)
         return TransformersModel(skeleton.model, remark)
+
+
+def find_kernels(model: PreTrainedModel) -> StepPass | None:
+    """Return what computes steps in kernels of our own, if there is Triton and they can."""
+    try:
+        from core.models.kernel_step import KernelStep, Unsupported  # noqa: PLC0415 - Triton is not everywhere
+    except ImportError:
+        return None
+    try:
+        return KernelStep(model)
+    except Unsupported as error:
+        _log.info("Steps are computed by torch's kernels: %s", error)
+        return None
 
 
 def _in_steps(report: OnFraction) -> OnFraction:

@@ -2,8 +2,12 @@
 
 A prompt is read like by `TransformersModel`. A step of a reply computes on memory that stays where
 it is, for a fixed number of tokens and a fixed reach into the past, and takes what changes from
-step to step out of a small buffer on the device: so it can be recorded once for each width and
-reach, and be replayed as long as neither weights nor keys have moved.
+step to step out of a small buffer on the device: so it can be recorded once for each reach, and be
+replayed as long as neither weights nor keys have moved.
+
+There are as many tokens in every step, those that nobody asks about included: some kernels of
+cuDNN for a single token do not say the same twice, and none would say the same for a token alone
+and beside guesses. The time goes into reading weights, or into starting kernels, anyhow.
 """
 
 from __future__ import annotations
@@ -22,14 +26,14 @@ from core.models.fixed_cache import FixedCache, Reach
 from core.models.fused_step import FusedStep
 from core.models.recording import Recorder, Step
 
-WIDTHS = (1, 4, 8)
-"""Tokens of a step: one alone, and as many guesses as the runner makes in its two moods."""
+WIDTH = 8
+"""Tokens of a step."""
 SMALLEST = 512
 """Tokens that the first keys get room for; doubled as a text grows."""
 _ALIGNMENT = 16
 """Kernels for attention want a multiple of it as the number of keys."""
-_HEADER = 2
-"""Numbers before the tokens in the buffer: where the first token goes, and the last."""
+_SAME = 0.15
+"""How far off another way to compute a step may be, as a share of the logits: bfloat16 alone makes up to 0.05."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,18 +55,41 @@ class Weights(Protocol):
         ...
 
 
+class StepPass(Protocol):
+    """A way to compute a step."""
+
+    def compute(self, places: torch.Tensor, reach: int, cache: FixedCache) -> torch.Tensor:
+        """Read some tokens.
+
+        Args:
+            places: On the device, int64: where the first token goes, where the last one goes, and `WIDTH` tokens.
+                Those that would go after the last place are not meant.
+            reach: The text may have so many tokens; there is room for them.
+            cache: Keys and values. Those of tokens that are not meant may be anything.
+
+        Returns:
+            What follows each token; shape (tokens, vocabulary). Rows of tokens that are not meant may be anything.
+        """
+        ...
+
+
 class StaticModel(ReadsWithTransformers):
     """Implements `core.models.causal_model.CausalModel`."""
 
-    step_width = WIDTHS[-1]
+    prefill_chunk = 512
+    """Starting the kernels for a chunk takes as long as they do; twice as many tokens would be late to cancel."""
+    step_width = WIDTH
 
-    def __init__(self, model: PreTrainedModel, weights: Weights, recorder: Recorder) -> None:
+    def __init__(
+        self, model: PreTrainedModel, weights: Weights, recorder: Recorder, fast: StepPass | None = None
+    ) -> None:
         """Start with nothing read.
 
         Args:
             model: What computes.
             weights: The model's.
             recorder: Makes its steps quick to repeat.
+            fast: Computes a step better than the model's modules. Taken if it comes to the same in the first step.
 
         Raises:
             ValueError: The model keeps something else than keys and values, or limits them in an unknown way.
@@ -71,12 +98,16 @@ class StaticModel(ReadsWithTransformers):
         self._weights = weights
         self._recorder = recorder
         self._fused = FusedStep(model)
+        self._step_pass: StepPass = self._fused
+        self._fast = fast
+        """Not tried yet."""
         self._cache = FixedCache(model.config)
         self._length = 0
         self._written = 0
         """Where what was ever written ends, guesses and padding included."""
         self._inputs: torch.Tensor | None = None
-        self._steps: dict[tuple[int, int], Step] = {}
+        self._steps: dict[int, Step] = {}
+        """For each reach."""
         self._moves = weights.moves
         self.recordings = 0
         """Steps that have been recorded so far."""
@@ -97,9 +128,8 @@ class StaticModel(ReadsWithTransformers):
         """Read a few tokens of a reply; see `CausalModel.decode`."""
         if self._cache.is_empty or len(tokens) > self.step_width:
             return self._read(tokens, last=len(tokens))
-        width = next(width for width in WIDTHS if width >= len(tokens))
         try:
-            return self._run_step(tokens, width)
+            return self._run_step(tokens)
         except BaseException:
             self.release()
             raise
@@ -129,76 +159,64 @@ class StaticModel(ReadsWithTransformers):
         return self._cache
 
     @torch.inference_mode()
-    def _run_step(self, tokens: Sequence[int], width: int) -> torch.Tensor:
-        """Fill up to the width with tokens that nobody asks about, and forget them."""
+    def _run_step(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Fill up with tokens that nobody asks about, and forget them."""
         start, count = self._length, len(tokens)
-        reach = self._reserve(start + width)
+        reach = self._reserve(start + WIDTH)
         self._weights.require()
+        numbers = torch.tensor([start, start + count - 1, *tokens, *[tokens[-1]] * (WIDTH - count)])
         if self._inputs is None:
-            self._inputs = torch.zeros(_HEADER + self.step_width, dtype=torch.long, device=self.device)
-        padding = [tokens[-1]] * (width - count)
-        numbers = torch.tensor([start, start + count - 1, *tokens, *padding])
-        self._inputs[: _HEADER + width].copy_(numbers, non_blocking=True)
+            self._inputs = torch.zeros_like(numbers, device=self.device)
+        self._inputs.copy_(numbers, non_blocking=True)
         # The next step overwrites what this one returns.
-        logits = self._step(width, reach)()[:count].clone()
+        logits = self._step(self._inputs, reach)()[:count].clone()
         self._length = start + count
-        self._written = max(self._written, start + width)
+        self._written = max(self._written, start + WIDTH)
         return logits
 
-    def _step(self, width: int, reach: int) -> Step:
+    def _step(self, places: torch.Tensor, reach: int) -> Step:
         """Return a recorded step, or else the step itself."""
         if self._moves != self._weights.moves:
             self._forget_steps()
             self._moves = self._weights.moves
-        key = (width, reach)
-        if key in self._steps:
-            return self._steps[key]
-        step = partial(self._compute, width, reach)
+        if reach in self._steps:
+            return self._steps[reach]
+        self._try_fast(places, reach)
+        step = partial(self._step_pass.compute, places, reach, self._cache)
         if self.remark:
             return step
         try:
-            self._steps[key] = self._recorder.record(step)
+            self._steps[reach] = self._recorder.record(step)
         except Exception as error:  # noqa: BLE001 - whatever it is, the step can still be run as it is
             # A device says no with a `RuntimeError`; others come from modules that are not what was thought.
             if not isinstance(error, RuntimeError) and self._fused.give_up():
                 _log.warning("%s: steps are computed as transformers does: %r", self._model.config.model_type, error)
-                return self._step(width, reach)
+                return self._step(places, reach)
             self._give_up(error)
             return step
         self.recordings += 1
-        return self._steps[key]
+        return self._steps[reach]
 
-    def _compute(self, width: int, reach: int) -> torch.Tensor:
-        """Compute one step; nothing here may depend on numbers that the host knows, but for width and reach."""
-        assert self._inputs is not None
-        start, last = self._inputs[0], self._inputs[1]
-        written = start + torch.arange(width, device=self.device)
-        self._cache.aim(Reach(end=reach, positions=written))
-        with self._fused.used():
-            output = self._model(
-                input_ids=self._inputs[None, _HEADER : _HEADER + width],
-                # Some models choose their rotary frequencies by the largest position: that of padding must not count.
-                position_ids=torch.minimum(written, last)[None],
-                attention_mask=self._masks(written, reach),
-                past_key_values=self._cache,
-                use_cache=True,
-            )
-        logits: torch.Tensor = output.logits[0]
-        return logits
-
-    def _masks(self, written: torch.Tensor, reach: int) -> torch.Tensor | dict[str, torch.Tensor]:
-        """Return what each token may look at, as transformers wants it: for each kind of layers if there are several.
-
-        As numbers to be added, which kernels take as they are; truth values they would convert in every layer.
-        """
-        masks = {kind: self._mask(written, reach, window) for kind, window in self._cache.windows.items()}
-        return next(iter(masks.values())) if len(masks) == 1 else masks
-
-    def _mask(self, written: torch.Tensor, reach: int, window: int | None) -> torch.Tensor:
-        behind = written[:, None] - torch.arange(reach, device=self.device)
-        hidden = behind < 0 if window is None else (behind < 0) | (behind >= window)
-        mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=self.device)
-        return mask.masked_fill_(hidden, float("-inf"))[None, None]
+    def _try_fast(self, places: torch.Tensor, reach: int) -> None:
+        """Take the fast way from now on if it computes the next step as the modules do; looked at once."""
+        fast, self._fast = self._fast, None
+        if fast is None:
+            return
+        try:
+            count = int(places[1] - places[0]) + 1
+            expected = self._fused.compute(places, reach, self._cache)[:count].float()
+            found = fast.compute(places, reach, self._cache)[:count].float()
+            off = float((found - expected).norm() / expected.norm())
+            problem = "" if off < _SAME else f"logits are off by {off:.0%}"
+        except torch.OutOfMemoryError:
+            self._fast = fast
+            raise
+        except Exception as error:  # noqa: BLE001 - the modules can do without
+            problem = str(error).strip().partition("\n")[0] or type(error).__name__
+        if problem:
+            _log.warning("%s: steps are computed by torch's kernels: %s", self._model.config.model_type, problem)
+        else:
+            self._step_pass = fast
 
     def _reserve(self, length: int) -> int:
         """Make room for a text of a length; returns how far into the past its steps reach."""
@@ -213,7 +231,7 @@ class StaticModel(ReadsWithTransformers):
         size = SMALLEST
         while size < length:
             size *= 2
-        everything = -(-(self.context_length + self.step_width) // _ALIGNMENT) * _ALIGNMENT
+        everything = -(-(self.context_length + WIDTH) // _ALIGNMENT) * _ALIGNMENT
         return size if size < self.context_length else everything
 
     def _give_up(self, error: Exception) -> None:
