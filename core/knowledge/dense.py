@@ -141,33 +141,38 @@ def _multiply_blocks(builder: ir.IRBuilder, arguments: Sequence[ir.Value], first
     """
     inputs, matrix, outputs, tokens, columns, blocks = arguments
     lines = builder.add(columns, constant(I64, 1))
-    rest = builder.urem(tokens, constant(I64, _TILE))
-    whole = builder.sub(tokens, rest)
+    # Tiles of like size, since one of a single token takes nearly as long as a full one.
+    tiles = builder.udiv(builder.add(tokens, constant(I64, _TILE - 1)), constant(I64, _TILE))
+    # Every tile has its share of the next block brought near, so that the memory is never idle.
+    step = builder.udiv(builder.add(tiles, constant(I64, _LINE - 1)), tiles)
+
+    def multiply(start: ir.Value, block: ir.Value, tile: ir.Value, token: ir.Value, count: int) -> None:
+        rows = [builder.add(token, constant(I64, index)) for index in range(count)]
+        sources = [at(builder, inputs, builder.mul(row, columns), FLOAT_BYTES) for row in rows]
+        sums = [[Variable(builder, one) for one in _load_line(builder, start)] for _ in rows]
+        share = builder.mul(builder.mul(tile, columns), step)
+        coming = Variable(builder, at(builder, at(builder, start, lines, _LINE), share, 1))
+        with counting(builder, 0, columns) as column:
+            prefetch(builder, coming.get())
+            coming.set(at(builder, coming.get(), step, 1))
+            weights = _load_line(builder, at(builder, move(builder, start, _LINE), column, _LINE))
+            for source, row_sums in zip(sources, sums, strict=True):
+                value = fill(builder, load(builder, at(builder, source, column, FLOAT_BYTES), FLOAT))
+                for weight, one in zip(weights, row_sums, strict=True):
+                    one.set(fma(builder, value, weight, one.get()))
+        for row, row_sums in zip(rows, sums, strict=True):
+            target = at(builder, outputs, builder.add(builder.mul(row, blocks), block), _LINE)
+            for part, one in enumerate(row_sums):
+                store(builder, one.get(), move(builder, target, part * LANES * FLOAT_BYTES))
+
     with counting(builder, first, last) as block:
         start = at(builder, matrix, builder.mul(block, lines), _LINE)
-
-        def multiply(token: ir.Value, count: int) -> None:
-            rows = [builder.add(token, constant(I64, index)) for index in range(count)]
-            sources = [at(builder, inputs, builder.mul(row, columns), FLOAT_BYTES) for row in rows]
-            sums = [[Variable(builder, one) for one in _load_line(builder, start)] for _ in rows]
-            with counting(builder, 0, columns) as column:
-                line = at(builder, move(builder, start, _LINE), column, _LINE)
-                prefetch(builder, at(builder, line, lines, _LINE))  # of the next block
-                weights = _load_line(builder, line)
-                for source, row_sums in zip(sources, sums, strict=True):
-                    value = fill(builder, load(builder, at(builder, source, column, FLOAT_BYTES), FLOAT))
-                    for weight, one in zip(weights, row_sums, strict=True):
-                        one.set(fma(builder, value, weight, one.get()))
-            for row, row_sums in zip(rows, sums, strict=True):
-                target = at(builder, outputs, builder.add(builder.mul(row, blocks), block), _LINE)
-                for part, one in enumerate(row_sums):
-                    store(builder, one.get(), move(builder, target, part * LANES * FLOAT_BYTES))
-
-        with counting(builder, 0, whole, _TILE) as token:
-            multiply(token, _TILE)
-        for count in range(1, _TILE):
-            with builder.if_then(builder.icmp_unsigned("==", rest, constant(I64, count))):
-                multiply(whole, count)
+        with counting(builder, 0, tiles) as tile:
+            following = builder.add(tile, constant(I64, 1))
+            token, end = (builder.udiv(builder.mul(tokens, one), tiles) for one in (tile, following))
+            for count in range(1, _TILE + 1):
+                with builder.if_then(builder.icmp_unsigned("==", builder.sub(end, token), constant(I64, count))):
+                    multiply(start, block, tile, token, count)
 
 
 def _load_line(builder: ir.IRBuilder, place: ir.Value) -> list[ir.Value]:
