@@ -85,6 +85,7 @@ def emit_threads_for(builder: ir.IRBuilder, products: ir.Value, available: ir.Va
 def define(module: ir.Module, name: str, kinds: Sequence[ir.Type]) -> tuple[ir.IRBuilder, Sequence[ir.Value]]:
     """Begin a function without a result; returns its builder and arguments."""
     function = ir.Function(module, ir.FunctionType(NOTHING, kinds), name)
+    function.attributes.add("noinline")  # all are long, and copies of them would take as long again to compile
     return ir.IRBuilder(function.append_basic_block()), function.args
 
 

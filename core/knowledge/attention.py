@@ -50,14 +50,10 @@ def define_attention(module: ir.Module, heads: int, size: int) -> ir.Function:
     """
 
     def attend(builder: ir.IRBuilder, arguments: Sequence[ir.Value], first: ir.Value, last: ir.Value) -> None:
-        tokens = arguments[3]
-        whole = builder.and_(tokens, constant(I64, -_TILE))
         with counting(builder, first, last) as head:
             writer = _Head(builder, arguments, head, heads, size)
-            with counting(builder, 0, whole, _TILE) as token:
-                writer.attend(token, _TILE)
-            with counting(builder, whole, tokens) as token:
-                writer.attend(token, 1)
+            with counting(builder, 0, arguments[3], _TILE) as token:
+                writer.attend(token)
 
     kinds = [POINTER] * 3 + [I64] * 2
     return define_parallel(module, "attend", kinds, count=len(kinds) - 1, emit=attend)
@@ -69,35 +65,42 @@ class _Head:
     def __init__(
         self, builder: ir.IRBuilder, arguments: Sequence[ir.Value], head: ir.Value, heads: int, size: int
     ) -> None:
-        mixed, outputs, scratch, self._tokens, _ = arguments
+        mixed, outputs, self._scratch, self._tokens, _ = arguments
         self._builder = builder
         self._size = size
         self._width = heads * size * FLOAT_BYTES
         self._vectors = builder.udiv(builder.add(self._tokens, constant(I64, LANES - 1)), constant(I64, LANES))
         self._queries, self._outputs = (at(builder, start, head, size * FLOAT_BYTES) for start in (mixed, outputs))
         self._keys, self._values = (move(builder, self._queries, part * self._width) for part in (1, 2))
-        rows = [builder.add(builder.mul(head, constant(I64, _TILE)), constant(I64, index)) for index in range(_TILE)]
-        self._rows = [at(builder, scratch, builder.mul(row, self._vectors), _VECTOR_BYTES) for row in rows]
+        self._first_row = builder.mul(head, constant(I64, _TILE))
+        self._rows = [self._row(constant(I64, index)) for index in range(_TILE)]
 
-    def attend(self, token: ir.Value, count: int) -> None:
-        """Write what some tokens gather."""
+    def attend(self, token: ir.Value) -> None:
+        """Write what a tile of tokens gathers; where the text ends before it, the last one fills it up."""
         builder = self._builder
-        tile = [builder.add(token, constant(I64, index)) for index in range(count)]
-        rows = self._rows[:count]
-        self._score(rows, [at(builder, self._queries, one, 3 * self._width) for one in tile])
-        factors = [self._weigh(row) for row in rows]
-        self._mix(rows, factors, [at(builder, self._outputs, one, self._width) for one in tile])
+        final = builder.sub(self._tokens, constant(I64, 1))
+        places = [builder.add(token, constant(I64, index)) for index in range(_TILE)]
+        tile = [builder.select(builder.icmp_signed("<", one, final), one, final) for one in places]
+        self._score([at(builder, self._queries, one, 3 * self._width) for one in tile])
+        with counting(builder, 0, _TILE) as index:
+            self._weigh(self._row(index))
+        self._mix([at(builder, self._outputs, one, self._width) for one in tile])
 
-    def _score(self, rows: list[ir.Value], queries: list[ir.Value]) -> None:
+    def _row(self, index: ir.Value) -> ir.Value:
+        """Return where the scores of a token of the tile are, then its weights."""
+        row = self._builder.add(self._first_row, index)
+        return at(self._builder, self._scratch, self._builder.mul(row, self._vectors), _VECTOR_BYTES)
+
+    def _score(self, queries: list[ir.Value]) -> None:
         """Write the products of queries and all keys; what follows them in the last vector will weigh nothing."""
         builder = self._builder
         final = builder.sub(self._vectors, constant(I64, 1))
-        for row in rows:
+        for row in self._rows:
             store(builder, constant(FLOATS, -math.inf), at(builder, row, final, _VECTOR_BYTES))
         asked = [self._load(query) for query in queries]
         with counting(builder, 0, self._tokens) as token:
             key = self._load(at(builder, self._keys, token, 3 * self._width))
-            for row, query in zip(rows, asked, strict=True):
+            for row, query in zip(self._rows, asked, strict=True):
                 total: ir.Value = constant(FLOATS, 0.0)
                 for one, other in zip(query, key, strict=True):
                     total = fma(builder, one, other, total)
@@ -105,8 +108,8 @@ class _Head:
                 score = builder.fmul(reduce_lanes(builder, total, builder.fadd), scale)
                 store(builder, score, at(builder, row, token, FLOAT_BYTES))
 
-    def _weigh(self, row: ir.Value) -> ir.Value:
-        """Turn scores into weights; return one over their sum."""
+    def _weigh(self, row: ir.Value) -> None:
+        """Turn scores into weights, whose sum is 1."""
         builder = self._builder
         top = Variable(builder, constant(FLOATS, -math.inf))
         with counting(builder, 0, self._vectors) as vector:
@@ -119,22 +122,24 @@ class _Head:
             weights = exp(builder, builder.fsub(load(builder, place, FLOATS), greatest))
             store(builder, weights, place)
             total.set(builder.fadd(total.get(), weights))
-        return builder.fdiv(constant(FLOAT, 1.0), reduce_lanes(builder, total.get(), builder.fadd))
+        factor = fill(builder, builder.fdiv(constant(FLOAT, 1.0), reduce_lanes(builder, total.get(), builder.fadd)))
+        with counting(builder, 0, self._vectors) as vector:
+            place = at(builder, row, vector, _VECTOR_BYTES)
+            store(builder, builder.fmul(load(builder, place, FLOATS), factor), place)
 
-    def _mix(self, rows: list[ir.Value], factors: list[ir.Value], outputs: list[ir.Value]) -> None:
+    def _mix(self, outputs: list[ir.Value]) -> None:
         """Write the sums of all values by their weights."""
         builder = self._builder
-        sums = [[Variable(builder, constant(FLOATS, 0.0)) for _ in range(self._size // LANES)] for _ in rows]
+        sums = [[Variable(builder, constant(FLOATS, 0.0)) for _ in range(self._size // LANES)] for _ in self._rows]
         with counting(builder, 0, self._tokens) as token:
             value = self._load(at(builder, self._values, token, 3 * self._width))
-            for row, row_sums in zip(rows, sums, strict=True):
+            for row, row_sums in zip(self._rows, sums, strict=True):
                 weight = fill(builder, load(builder, at(builder, row, token, FLOAT_BYTES), FLOAT))
                 for part, one in zip(value, row_sums, strict=True):
                     one.set(fma(builder, weight, part, one.get()))
-        for output, factor, row_sums in zip(outputs, factors, sums, strict=True):
+        for output, row_sums in zip(outputs, sums, strict=True):
             for part, one in enumerate(row_sums):
-                result = builder.fmul(one.get(), fill(builder, factor))
-                store(builder, result, move(builder, output, part * _VECTOR_BYTES))
+                store(builder, one.get(), move(builder, output, part * _VECTOR_BYTES))
 
     def _load(self, place: ir.Value) -> list[ir.Value]:
         builder = self._builder
