@@ -76,9 +76,16 @@ def threads_for(products: int, available: int) -> int:
     return min(available, 1 + products // _THREAD_SHARE)
 
 
+def emit_threads_for(builder: ir.IRBuilder, products: ir.Value, available: ir.Value) -> ir.Value:
+    """Return what `threads_for` does, for numbers that are known when the code runs."""
+    paying = builder.add(builder.udiv(products, constant(I64, _THREAD_SHARE)), constant(I64, 1))
+    return builder.select(builder.icmp_signed("<", paying, available), paying, available)
+
+
 def define(module: ir.Module, name: str, kinds: Sequence[ir.Type]) -> tuple[ir.IRBuilder, Sequence[ir.Value]]:
     """Begin a function without a result; returns its builder and arguments."""
     function = ir.Function(module, ir.FunctionType(NOTHING, kinds), name)
+    function.attributes.add("noinline")  # all are long, and copies of them would take as long again to compile
     return ir.IRBuilder(function.append_basic_block()), function.args
 
 
@@ -90,8 +97,8 @@ def define_parallel(
     count: int,
     emit: Emit,
     before: Callable[[ir.IRBuilder, Sequence[ir.Value]], None] | None = None,
-) -> None:
-    """Define a function whose work is shared by threads; its last argument is how many.
+) -> ir.Function:
+    """Define and return a function whose work is shared by threads; its last argument is how many.
 
     They are those of the OpenMP that torch runs on, if it is found; without it, one does all.
 
@@ -123,6 +130,7 @@ def define_parallel(
     else:
         builder.call(part, everything)
     builder.ret_void()
+    return builder.function
 
 
 def _define_part(module: ir.Module, name: str, kinds: Sequence[ir.Type], emit: Emit) -> ir.Function:
@@ -234,6 +242,11 @@ def fma(builder: ir.IRBuilder, one: ir.Value, other: ir.Value, added: ir.Value) 
     kind = one.type
     function = declare(builder.module, f"llvm.fma.{_suffix(kind)}", kind, [kind] * 3)
     return builder.call(function, [one, other, added])
+
+
+def maximum(builder: ir.IRBuilder, one: ir.Value, other: ir.Value) -> ir.Value:
+    """Return the greater of two numbers, or of each pair in two vectors."""
+    return builder.select(builder.fcmp_ordered(">", one, other), one, other)
 
 
 def call_unary(builder: ir.IRBuilder, name: str, value: ir.Value) -> ir.Value:

@@ -86,15 +86,15 @@ class VectorTable:
         if language is None and origin is None:
             return len(self)
         with self._lock:
-            return int(np.count_nonzero(self._wanted(len(self._ids), language, origin)))
+            return int(np.count_nonzero(self._wanted(slice(len(self._ids)), language, origin)))
 
     def similarities(
         self, query: Vectors, task_ids: Sequence[str], *, language: str | None = None, origin: Origin | None = None
     ) -> list[tuple[str, float]]:
         """Return the cosine similarity to each of `task_ids` that is here and wanted, most similar first."""
         with self._lock:
-            wanted = self._wanted(len(self._ids), language, origin)
-            rows = [row for one in set(task_ids) if (row := self._rows.get(one)) is not None and wanted[row]]
+            rows = np.array([row for one in set(task_ids) if (row := self._rows.get(one)) is not None], np.intp)
+            rows = rows[self._wanted(rows, language, origin)]
             return _sorted([self._ids[row] for row in rows], self._vectors[rows] @ query)
 
     def search(
@@ -106,7 +106,7 @@ class VectorTable:
         """
         with self._lock:
             size = len(self._ids)
-            rows = np.flatnonzero(self._wanted(size, language, origin))
+            rows = np.flatnonzero(self._wanted(slice(size), language, origin))
             # Copying a few rows costs less than multiplying all.
             few = len(rows) < size / 4
             scores = self._vectors[rows] @ query if few else (self._vectors[:size] @ query)[rows]
@@ -118,12 +118,12 @@ class VectorTable:
             ids = [self._ids[row] for row in rows]
         return _sorted(ids, scores)[:limit]
 
-    def _wanted(self, size: int, language: str | None, origin: Origin | None) -> NDArray[np.bool_]:
-        wanted = self._sequences[:size] > 0
+    def _wanted(self, rows: slice | NDArray[np.intp], language: str | None, origin: Origin | None) -> NDArray[np.bool_]:
+        wanted = self._sequences[rows] > 0
         if language is not None:
-            wanted &= self._languages[:size] == self._language_codes.get(language, -1)
+            wanted &= self._languages[rows] == self._language_codes.get(language, -1)
         if origin is not None:
-            wanted &= self._origins[:size] == _ORIGINS.index(origin)
+            wanted &= self._origins[rows] == _ORIGINS.index(origin)
         return wanted
 
     def _row_of(self, task_id: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 from core.knowledge.judgements import Shift
@@ -31,15 +30,24 @@ def rank(
         query,
         [Candidate(description=task.description, cosine=cosine) for task, cosine in candidates],
     )
-    similarities = _against_crowd([pair.similarity for pair in compared])
-    meanings = _against_crowd([pair.alike_in_meaning for pair in compared])
+    moved = [shifts.get(task.id) for task, _ in candidates]
+    similarities = _shifted(_against_crowd([pair.similarity for pair in compared]), moved)
+    meanings = _shifted(_against_crowd([pair.alike_in_meaning for pair in compared]), moved)
+    nearest = sorted(meanings, reverse=True)
     matches = [
-        _match(task, pair, similarity, meaning, shifts.get(task.id))
-        for (task, _), pair, similarity, meaning in zip(candidates, compared, similarities, meanings, strict=True)
+        Match(
+            task=task,
+            similarity=similarity,
+            meaning=meaning,
+            lead=meaning - _best_of_others(meaning, nearest),
+            reason=_reason(pair, shift),
+        )
+        for (task, _), pair, shift, similarity, meaning in zip(
+            candidates, compared, moved, similarities, meanings, strict=True
+        )
     ]
     matches.sort(key=lambda one: (-one.similarity, _PREFERENCE.index(one.task.origin), one.task.id))
-    nearest = sorted((one.meaning for one in matches), reverse=True)
-    return [replace(one, lead=one.meaning - _best_of_others(one.meaning, nearest)) for one in matches]
+    return matches
 
 
 def _against_crowd(values: Sequence[float]) -> list[float]:
@@ -56,23 +64,15 @@ def _best_of_others(value: float, nearest: Sequence[float]) -> float:
     return nearest[1] if len(nearest) > 1 else 0.0
 
 
-def _match(task: Task, pair: Pair, similarity: float, meaning: float, shift: Shift | None) -> Match:
-    if shift is None:
-        return Match(task=task, similarity=similarity, meaning=meaning, reason=_reason(pair))
-    return Match(
-        task=task,
-        similarity=_shifted(similarity, shift),
-        meaning=_shifted(meaning, shift),
-        reason=f"{_reason(pair)}; {shift.reason}",
-    )
+def _shifted(values: Sequence[float], shifts: Sequence[Shift | None]) -> list[float]:
+    return [
+        value if shift is None else min(1.0, max(0.0, value + shift.amount))
+        for value, shift in zip(values, shifts, strict=True)
+    ]
 
 
-def _shifted(value: float, shift: Shift) -> float:
-    return min(1.0, max(0.0, value + shift.amount))
-
-
-def _reason(pair: Pair) -> str:
+def _reason(pair: Pair, shift: Shift | None) -> str:
     reason = f"meaning {pair.meaning:.2f}, wording {pair.wording:.2f}"
     for ours, theirs in pair.contrasts:
         reason += f"; asks for “{ours}”, the task has “{theirs}”"
-    return reason
+    return reason if shift is None else f"{reason}; {shift.reason}"

@@ -127,9 +127,12 @@ def _features(text: str) -> _Features:
 
 def _trigrams(words: Sequence[str]) -> frozenset[str]:
     """Return the trigrams of all words, each with a blank on either side."""
-    padded = f" {' '.join(words)} "
-    # One with a blank in its middle lies across two words.
-    return frozenset([a + b + c for a, b, c in zip(padded, padded[1:], padded[2:], strict=False) if b != " "])
+    return frozenset[str]().union(*map(_trigrams_of, words))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _trigrams_of(word: str) -> frozenset[str]:
+    return frozenset(f" {word} "[start : start + 3] for start in range(len(word)))
 
 
 def _dice(one: frozenset[str], other: frozenset[str]) -> float:
