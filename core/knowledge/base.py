@@ -52,8 +52,6 @@ _CANDIDATES = 25
 """Tasks nearest in meaning that are looked at more closely."""
 _FARTHEST = 400
 """Tasks up to which the index is asked; for more of them exact search is as fast."""
-_SMALL = 10_000
-"""Tasks up to which exact search, which misses none, is faster than the index: to ask that takes 2 ms at any size."""
 
 
 class KnowledgeBase:
@@ -361,10 +359,9 @@ class KnowledgeBase:
     ) -> list[tuple[Task, float]]:
         """Return the tasks nearest in meaning, by the index where it can tell, else by exact search.
 
-        The index of a large store is asked. It knows nothing of languages and origins, so it is
-        asked for as many more as there are others, and what it finds is filtered. Where that would
-        be too many, or if too little is left to judge a match against its crowd, exact search looks
-        at all.
+        The index knows nothing of languages and origins, so it is asked for as many more as
+        there are others, and what it finds is filtered. Where that would be too many, or if
+        too little is left to judge a match against its crowd, exact search looks at all.
 
         An index that is approximate misses a task now and then, and after a restart another
         one. What the person taught must not be missed, so exact search looks at that always.
@@ -372,8 +369,7 @@ class KnowledgeBase:
         wanted = max(limit, _CANDIDATES)
         fitting = self._table.count(language=language, origin=origin)
         reach = math.ceil(wanted * len(self._table) / fitting) if fitting else 0
-        asked = len(self._table) > _SMALL and 0 < reach <= _FARTHEST
-        ids = self._keeper.candidates(vector, reach) if asked else None
+        ids = self._keeper.candidates(vector, reach) if 0 < reach <= _FARTHEST else None
         if ids is not None:
             ids += [one for one, _ in self._table.search(vector, wanted, language=language, origin=Origin.TAUGHT)]
         near = self._table.similarities(vector, ids or [], language=language, origin=origin)[:wanted]

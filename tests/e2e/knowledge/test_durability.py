@@ -44,12 +44,6 @@ while True:
 """
 
 
-@pytest.fixture(autouse=True)
-def asked_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the index asked, which exact search would spare for stores as small as these."""
-    monkeypatch.setattr("core.knowledge.base._SMALL", 0)
-
-
 @contextmanager
 def opened(folder: Path) -> Iterator[KnowledgeBase]:
     base = KnowledgeBase.open(folder, WordEmbedder(), lambda: None)
@@ -168,22 +162,6 @@ def test_what_was_taught_is_found_where_the_index_misses_it(tmp_path: Path) -> N
         assert folder is not None
         Index(folder, fingerprint_of(WordEmbedder())).delete([base.search(query, vector, limit=1)[0].task.id])
         assert base.search(query, vector, limit=1)[0].task.description == query
-        assert base.info().state == "ready"
-
-
-def test_a_small_store_finds_all_that_its_index_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    tasks = [{"description": f"task about topic{number}", "implementation": "x = 1"} for number in range(60)]
-    source = tmp_path / "tasks.jsonl"
-    source.write_text("".join(json.dumps(one) + "\n" for one in tasks), "utf-8")
-    with opened(tmp_path) as base:
-        base.import_tasks(str(source), Origin.IMPORTED, lambda *_: None, CancelToken())
-        assert base.settle(PATIENCE)
-        folder = current(tmp_path / "index")
-        assert folder is not None
-        index = Index(folder, fingerprint_of(WordEmbedder()))
-        index.delete(list(index.sequences())[:10])
-        assert_all_found(base, 60)
         assert base.info().state == "ready"
 
 
