@@ -111,8 +111,15 @@ class StaticModel(ReadsWithTransformers):
         self._moves = weights.moves
         self.recordings = 0
         """Steps that have been recorded so far."""
-        self.remark = ""
+        self._unrecorded = ""
         """Why steps are not recorded; empty as long as they can be."""
+        self._slow = ""
+        """Why they are not computed by what is fast."""
+
+    @property
+    def remark(self) -> str:
+        """What people should know about how it runs; empty if nothing."""
+        return "; ".join(filter(None, (self._unrecorded, self._slow)))
 
     @property
     def length(self) -> int:
@@ -144,7 +151,7 @@ class StaticModel(ReadsWithTransformers):
         self._cache = FixedCache(self._model.config)
         self._inputs = None
         self._length = self._written = 0
-        self.remark = ""
+        self._unrecorded = ""
 
     def _read(self, tokens: Sequence[int], *, last: int) -> torch.Tensor:
         logits = super()._read(tokens, last=last)
@@ -183,7 +190,7 @@ class StaticModel(ReadsWithTransformers):
             return self._steps[reach]
         self._try_fast(places, reach)
         step = partial(self._step_pass.compute, places, reach, self._cache)
-        if self.remark:
+        if self._unrecorded:
             return step
         try:
             self._steps[reach] = self._recorder.record(step)
@@ -207,14 +214,15 @@ class StaticModel(ReadsWithTransformers):
             expected = self._fused.compute(places, reach, self._cache)[:count].float()
             found = fast.compute(places, reach, self._cache)[:count].float()
             off = float((found - expected).norm() / expected.norm())
-            problem = "" if off < _SAME else f"logits are off by {off:.0%}"
+            problem = "" if off < _SAME else f"they are off by {off:.0%}"
         except torch.OutOfMemoryError:
             self._fast = fast
             raise
         except Exception as error:  # noqa: BLE001 - the modules can do without
             problem = str(error).strip().partition("\n")[0] or type(error).__name__
         if problem:
-            _log.warning("%s: steps are computed by torch's kernels: %s", self._model.config.model_type, problem)
+            self._slow = f"replies are written by torch's kernels, since faster ones cannot be used here: {problem}"
+            _log.warning("%s: %s", self._model.config.model_type, self._slow)
         else:
             self._step_pass = fast
 
@@ -239,8 +247,8 @@ class StaticModel(ReadsWithTransformers):
         # The end of a capture that has failed fails as well; what came first is the reason.
         reason = str(error.__context__ or error).strip().partition("\n")[0] or type(error).__name__
         self._forget_steps()
-        self.remark = f"replies are computed step by step, because recording a step failed: {reason}"
-        _log.warning("%s: %s", self._model.config.model_type, self.remark)
+        self._unrecorded = f"replies are computed step by step, because recording a step failed: {reason}"
+        _log.warning("%s: %s", self._model.config.model_type, self._unrecorded)
 
     def _forget_steps(self) -> None:
         self._steps.clear()
