@@ -1,6 +1,6 @@
 """A step of a model in six kernels per layer, made for it, instead of the two dozen of its modules.
 
-The modules only say where the weights are. Needs Triton and bfloat16.
+The modules only say where the weights are. Needs Triton.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ _KINDS = ("LlamaForCausalLM", "MistralForCausalLM", "Phi3ForCausalLM", "Qwen2For
 _TYPES = (torch.bfloat16, torch.float32)
 """Numbers of 16 bits with a wider range: states are multiplied before they are normalised."""
 _ACTIVATIONS = ("silu", "swish")
-_HALF_HEAD = 16
-"""Half of a head is multiplied in blocks of so many rows."""
 _FAR = 1 << 30
 """More tokens than any text has."""
 
@@ -103,7 +101,11 @@ class KernelStep:
         self._kv_heads = int(config.num_key_value_heads)
         self._width = int(config.hidden_size)
         rotary = self._model.rotary_emb
-        if 2 * rotary.inv_freq.shape[-1] != self._size or self._size % (2 * _HALF_HEAD) or self._width % kernels.BLOCK:
+        if (
+            2 * rotary.inv_freq.shape[-1] != self._size
+            or self._size % (2 * kernels.BLOCK)
+            or self._width % kernels.BLOCK
+        ):
             raise Unsupported(
                 "only heads of which all is turned, in multiples of 32, are computed by kernels of our own"
             )
