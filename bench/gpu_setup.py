@@ -16,7 +16,7 @@ from bench.figures import median, percentile
 from core.cancellation import CancelToken
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import Copier, HostCopier, StreamCopier
-from core.models.loader import LoadedModel, OpenModel, TorchBackend, find_kernels
+from core.models.loader import LoadedModel, OpenModel, TorchBackend, find_step_kernels
 from core.models.master import CudaPageLock, FileMasters, Masters, PinnedMasters
 from core.models.placement import Placement
 from core.models.recording import DirectRecorder, GraphRecorder
@@ -160,7 +160,7 @@ def make_row(name: str, times: Sequence[float], unit: str, target: str = "", not
 
 
 def _kernels(skeleton: Skeleton, device: Device) -> StepPass | None:
-    return find_kernels(skeleton.model) if device is Device.CUDA else None
+    return find_step_kernels(skeleton.model) if device is Device.CUDA else None
 
 
 def _copier(device: torch.device) -> Copier:

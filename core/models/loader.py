@@ -264,14 +264,14 @@ def _open_model(skeleton: Skeleton, device: Device) -> CausalModel:
         return TransformersModel(skeleton.model)
     try:
         recorder = GraphRecorder(torch.device(device.value))
-        return StaticModel(skeleton.model, skeleton, recorder, find_kernels(skeleton.model))
+        return StaticModel(skeleton.model, skeleton, recorder, find_step_kernels(skeleton.model))
     except Exception as error:  # noqa: BLE001 - whatever cannot be recorded can still be run
         remark = f"replies are computed step by step: {_first_line(error)}"
         _log.warning("%s: %s", skeleton.name, remark)
         return TransformersModel(skeleton.model, remark)
 
 
-def find_kernels(model: PreTrainedModel) -> StepPass | None:
+def find_step_kernels(model: PreTrainedModel) -> StepPass | None:
     """Return what computes steps in kernels of our own, if there is Triton and they can."""
     try:
         from core.models.kernel_step import KernelStep, Unsupported  # noqa: PLC0415 - Triton is not everywhere

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from fakes.weights import Still
 from tiny_models import tiny_llama, tiny_phi3, tiny_qwen2
 from transformers import PreTrainedModel
 
@@ -15,7 +16,7 @@ from core.models import static_model
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.fixed_cache import FixedCache, Reach
 from core.models.kernel_step import KernelStep, Unsupported
-from core.models.loader import find_kernels
+from core.models.loader import find_step_kernels
 from core.models.quantised_linear import quantisable
 from core.models.recording import DirectRecorder, GraphRecorder
 from core.models.static_model import WIDTH, StaticModel
@@ -54,15 +55,6 @@ ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
 }
 CLOSE = 1e-3
 """Numbers are added in another order."""
-
-
-class Still:
-    """Weights that stay."""
-
-    moves = 0
-
-    def require(self) -> None:
-        """They are there."""
 
 
 def quantised(model: PreTrainedModel, precision: Precision) -> PreTrainedModel:
@@ -134,7 +126,7 @@ def test_tokens_that_only_fill_up_leave_nothing_behind(model: PreTrainedModel) -
 def test_reply_is_computed_by_kernels_once_they_have_proved_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static_model, "SMALLEST", 32)
     model = tiny_llama(**SHAPE).eval().to(WHERE)
-    ours = StaticModel(model, Still(), DirectRecorder(), find_kernels(model))
+    ours = StaticModel(model, Still(), DirectRecorder(), find_step_kernels(model))
     assert say(ours, text(20), 4) == say(TransformersModel(model), text(20), 4)
     assert isinstance(ours._step_pass, KernelStep)
 
@@ -152,7 +144,7 @@ def test_models_that_compute_otherwise_are_left_to_their_modules(changes: dict[s
     model = tiny_llama(**{**SHAPE, **changes}).to(dtype)
     with pytest.raises(Unsupported):
         KernelStep(model)
-    assert find_kernels(model) is None
+    assert find_step_kernels(model) is None
 
 
 @pytest.mark.gpu
@@ -161,7 +153,7 @@ def test_models_that_compute_otherwise_are_left_to_their_modules(changes: dict[s
 @torch.inference_mode()
 def test_recorded_on_a_gpu_a_token_gets_the_same_bits_alone_and_among_others(name: str) -> None:
     model = ARCHITECTURES[name]().eval().to(WHERE, torch.bfloat16)
-    ours = StaticModel(model, Still(), GraphRecorder(WHERE), find_kernels(model))
+    ours = StaticModel(model, Still(), GraphRecorder(WHERE), find_step_kernels(model))
     tokens, found = text(24, seed=5), []
     for widths in ([1] * 24, [8] * 3, [3, 5, 8, 1, 7]):
         ours.truncate(0)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 import torch
 from fakes.tape import TapeRecorder
+from fakes.weights import Still
 from tiny_models import byte_level_tokenizer, tiny_llama, tiny_phi3, tiny_qwen2
 from transformers import PreTrainedModel
 
@@ -33,15 +34,6 @@ ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
 }
 NEAR = 0.05
 """Share of the logits' spread by which bfloat16 may turn two likely tokens around."""
-
-
-class Still:
-    """Weights that stay."""
-
-    moves = 0
-
-    def require(self) -> None:
-        """They are there."""
 
 
 class Counting:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes.tape import TapeRecorder
+from fakes.weights import Still
 from tiny_models import tiny_llama, tiny_phi3, tiny_qwen2
 from torch import nn
 from transformers import PreTrainedModel
@@ -56,15 +57,6 @@ CLOSE = 1e-4
 TIGHT = 700_000
 """Bytes that hold the largest of the models, but not two of them."""
 SWAPS = 50
-
-
-class Still:
-    """Weights that stay."""
-
-    moves = 0
-
-    def require(self) -> None:
-        """They are there."""
 
 
 class Late(HostCopier):
