@@ -11,6 +11,7 @@ rm -rf backend dist
 mkdir -p backend build "$root/build"
 "$python" -m build --wheel --no-isolation --outdir backend "$root" >build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
 "$python" scripts/store_wheel.py backend/*.whl
+node scripts/compress_wheel.mjs backend/*.whl
 cp "$root/constraints.txt" backend/
 [ ! -f "$root/LICENSE" ] || cp "$root/LICENSE" LICENSE
 npx tsc --noEmit

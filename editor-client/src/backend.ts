@@ -1,9 +1,10 @@
 /** The Python environment that runs the assistant: a given one, or a private one made here. */
 
-import { readdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as vscode from "vscode";
 
+import { unpackWheel } from "./bundledWheel";
 import { backendVersion, environmentPython, findPython, follow, MINIMUM, report } from "./python";
 import { environment, readSettings, SECTION } from "./settings";
 
@@ -49,7 +50,9 @@ export class Backend {
       await rm(this.#environment, { recursive: true, force: true });
       await this.#run(python.program, [...python.arguments, "-m", "venv", this.#environment], abort.signal, report);
       report("Installing the assistant");
-      await this.#run(environmentPython(this.#environment, process.platform), await this.#pip(), abort.signal, report);
+      const wheel = await unpackWheel(this.#bundled, this.#environment);
+      await this.#run(environmentPython(this.#environment, process.platform), this.#pip(wheel), abort.signal, report);
+      await rm(wheel);
     } catch (error) {
       await rm(this.#environment, { recursive: true, force: true });
       throw error;
@@ -69,17 +72,12 @@ export class Backend {
     return report(python, args, environment());
   }
 
-  async #pip(): Promise<string[]> {
-    const files = await readdir(this.#bundled);
-    const wheel = files.find((name) => name.endsWith(".whl"));
-    if (!wheel) {
-      throw new Error(`The extension is damaged: no backend in ${this.#bundled}. Install the extension again.`);
-    }
+  #pip(wheel: string): string[] {
     return [
       ...["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"],
       ...["--constraint", join(this.#bundled, "constraints.txt")],
       ...readSettings().installArguments,
-      join(this.#bundled, wheel),
+      wheel,
     ];
   }
 

@@ -35,7 +35,7 @@ test("it holds what is run and shown, and no sources or maps", () => {
   const files = readdirSync(join(folder, "extension"), { recursive: true, encoding: "utf8" });
   const unwanted = files.filter((name) => /\.(ts|map|env|pem|key)$|node_modules|^src/.test(name));
   assert.deepEqual(unwanted, []);
-  assert.equal(files.filter((name) => name.endsWith(".whl")).length, 1);
+  assert.equal(files.filter((name) => name.endsWith(".whl.br")).length, 1);
 });
 
 test("its scripts know no address that could be asked for anything", () => {
