@@ -149,14 +149,20 @@ def _compare(asked: _Features, stored: _Features, cosine: float) -> Pair:
 
 
 def _alternatives(words: Sequence[str]) -> _Alternatives:
-    vocabulary = _contrasts()
     found: _Alternatives = {}
     for word in words:
-        if word.isdecimal() and word not in vocabulary:
-            found.setdefault(_NUMBERS, {}).setdefault(word.lstrip("0"), word)
-        for group, alternative in vocabulary.get(word) or vocabulary.get(word.removesuffix("s")) or []:
+        for group, alternative in _groups_of(word):
             found.setdefault(group, {}).setdefault(alternative, word)
     return found
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _groups_of(word: str) -> Sequence[tuple[int, int | str]]:
+    """Return the groups that a word is in, each with the alternative that it says."""
+    vocabulary = _contrasts()
+    if word.isdecimal() and word not in vocabulary:
+        return [(_NUMBERS, word.lstrip("0"))]
+    return vocabulary.get(word) or vocabulary.get(word.removesuffix("s")) or []
 
 
 def _clashes(asked: _Alternatives, stored: _Alternatives) -> tuple[tuple[str, str], ...]:
@@ -171,10 +177,10 @@ def _clashes(asked: _Alternatives, stored: _Alternatives) -> tuple[tuple[str, st
 
 
 @cache
-def _contrasts() -> dict[str, list[tuple[int, int]]]:
+def _contrasts() -> dict[str, list[tuple[int, int | str]]]:
     """Return, per word, the groups it is in and which alternative of each."""
     text = resources.files("core.knowledge").joinpath("data", "contrasts.toml").read_text("utf-8")
-    vocabulary: dict[str, list[tuple[int, int]]] = {}
+    vocabulary: dict[str, list[tuple[int, int | str]]] = {}
     for number, group in enumerate(tomllib.loads(text)["groups"]):
         for alternative, words in enumerate(group):
             for word in words.split():
