@@ -35,8 +35,8 @@ BATCH = 1000
 _PAGE = 10_000
 """Tasks per read: Chroma puts each into one statement of SQL, whose variables are limited."""
 _POINTER = "current"
-_SEARCH_WIDTH = 200
-"""`ef_search`: recall@5 of 0.999 and more up to 100,000 tasks."""
+_SEARCH_WIDTH = 100
+"""`ef_search`: of the 25 nearest of 1,000,000 tasks, 99.98 % are found; twice as much takes 0.8 ms and finds no more."""
 _LOG_ONLY_LIMIT = 20_000
 _LOG_ONLY = 1_000_000_000
 _SAVE_EVERY = 20_000
@@ -57,7 +57,7 @@ class Index:
             self._client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
             name = f"tasks-v{SCHEMA_VERSION}-{fingerprint}"
             if create:
-                configuration: Any = {"hnsw": {"space": "cosine", "ef_search": _SEARCH_WIDTH}}
+                configuration: Any = {"hnsw": {"space": "cosine"}}
                 self._collection = self._client.create_collection(
                     name, embedding_function=_NoEmbedding(), configuration=configuration
                 )
@@ -112,10 +112,13 @@ class Index:
         return sequences
 
     def expect(self, count: int) -> None:
-        """Choose how often the index saves itself for a store of `count` tasks."""
+        """Choose, for a store of `count` tasks, how often the index saves itself and how widely it searches.
+
+        It holds from the next opening on.
+        """
         with _reporting():
             threshold = _LOG_ONLY if count < _LOG_ONLY_LIMIT else _SAVE_EVERY
-            self._collection.modify(configuration={"hnsw": {"sync_threshold": threshold}})
+            self._collection.modify(configuration={"hnsw": {"sync_threshold": threshold, "ef_search": _SEARCH_WIDTH}})
 
     def close(self) -> None:
         """Close the files."""
