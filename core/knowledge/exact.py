@@ -40,8 +40,8 @@ class VectorTable:
         self._lock = threading.Lock()
         self._vectors = np.zeros((256, dimension), np.float32)
         self._sequences = np.zeros(256, np.int64)
-        """0 where a row is free."""
         self._languages = np.zeros(256, np.int32)
+        """0 where a row is free."""
         self._origins = np.zeros(256, np.int8)
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
@@ -66,7 +66,7 @@ class VectorTable:
         with self._lock:
             row = self._rows.pop(task_id, None)
             if row is not None:
-                self._sequences[row] = 0
+                self._sequences[row] = self._languages[row] = 0
                 self._free.append(row)
 
     def newer_than(self, sequence: int) -> list[str]:
@@ -119,9 +119,8 @@ class VectorTable:
         return _sorted(ids, scores)[:limit]
 
     def _wanted(self, rows: slice | NDArray[np.intp], language: str | None, origin: Origin | None) -> NDArray[np.bool_]:
-        wanted = self._sequences[rows] > 0
-        if language is not None:
-            wanted &= self._languages[rows] == self._language_codes.get(language, -1)
+        languages = self._languages[rows]
+        wanted = languages > 0 if language is None else languages == self._language_codes.get(language, -1)
         if origin is not None:
             wanted &= self._origins[rows] == _ORIGINS.index(origin)
         return wanted
@@ -147,7 +146,7 @@ class VectorTable:
             self._origins = _grown(self._origins, capacity)
 
     def _code(self, language: str) -> int:
-        return self._language_codes.setdefault(language, len(self._language_codes))
+        return self._language_codes.setdefault(language, len(self._language_codes) + 1)
 
 
 def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
