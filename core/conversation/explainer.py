@@ -14,7 +14,6 @@ from core.cancellation import CancelToken
 from core.context import RequestContext
 from core.conversation import memory
 from core.conversation.history import History
-from core.conversation.memory import Summary
 from core.conversation.prompts import DEFAULT_QUESTION, SYSTEM
 from core.errors import InvalidParams, ModelFailed
 from core.messages import ExplainRequest, Explanation, Role, Timings, Tokens, Turn
@@ -154,7 +153,7 @@ class Explainer:
             reply = collect(runner.generate(runner.encode_chat(plan.messages), params, token), lambda _: None)
             if not reply.text.strip():
                 raise ModelFailed("The model said nothing.")
-            self._history.commit_summary(conversation_id, Summary(text=reply.text.strip(), covers=plan.covers))
+            self._history.commit_summary(conversation_id, plan.summary(reply.text.strip()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,7 @@ class History:
             conversation_id=conversation_id,
             title=_title(stored.turns),
             turns=list(stored.turns),
-            summary=stored.summary.text if stored.summary else None,
+            summary=stored.summary.render() if stored.summary else None,
         )
 
     def forget(self, conversation_id: str) -> None:

@@ -7,16 +7,18 @@ own tokenizer and chat template over everything in it.
 
 When the turns no longer fit, the oldest leave until half of their room is free, not just until
 the rest fits: the beginning of the prompt then stays the same for several turns. What left is
-summarised later, away from the person's waiting time; the raw turns remain on disk.
+summarised later, away from the person's waiting time; the raw turns remain on disk. What the
+person stated in them stands before the summary, word for word.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.conversation import prompts
+from core.conversation.notes import notes_of
 from core.errors import ContextTooLong
 from core.messages import CodeSelection, MemoryUse, Turn
 from core.models.interface import ChatMessage, CountTokens
@@ -25,6 +27,8 @@ SUMMARY_TOKENS = 256
 """The longest summary, where the limit of the prompt allows it."""
 SUMMARY_SHARE = 8
 """A summary takes at most one part in this many of the prompt's limit."""
+NOTES_SHARE = 2
+"""Notes take at most one part in this many of the summary they belong to."""
 USUAL_LINES = 256
 """Selections up to this length are counted at once."""
 QUESTION_SHARE = 4
@@ -36,8 +40,15 @@ class Summary:
     """What remains of old turns in the prompt."""
 
     text: str
+    """In the words of the model."""
     covers: int
     """Number of leading turns it stands for."""
+    notes: list[str] = field(default_factory=list)
+    """What the person stated in them, word for word, oldest first."""
+
+    def render(self) -> str:
+        """Return all of it as it stands in the prompt."""
+        return prompts.summary_text(self.text, self.notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +66,14 @@ class SummaryPlan:
     messages: list[ChatMessage]
     covers: int
     """Number of leading turns that the new summary will stand for."""
+    notes: list[str]
+    """What it will keep word for word."""
     max_tokens: int
     """Of the reply; prompt and reply together stay within the limit."""
+
+    def summary(self, reply: str) -> Summary:
+        """Return the summary that the model's reply makes."""
+        return Summary(text=reply, covers=self.covers, notes=self.notes)
 
 
 def plan_prompt(
@@ -113,8 +130,8 @@ def plan_summary(
 ) -> SummaryPlan | None:
     """Return how to summarise the turns that leave the prompt, or None if none do.
 
-    One step covers as many of them as fit into one prompt of the summariser. Commit its reply
-    with `covers` once it exists, then ask again.
+    One step covers as many of them as fit into one prompt of the summariser. Commit the summary
+    that its reply makes, then ask again.
 
     Args:
         system: What the model is told when it answers questions.
@@ -130,8 +147,7 @@ def plan_summary(
     leaving = min(_first_kept(meter, past, room), len(past) - 1)  # the newest is what is talked about
     if leaving <= 0:
         return None
-    max_tokens = max(1, min(SUMMARY_TOKENS, limit // SUMMARY_SHARE))
-    return _summary_step(summary, turns[: covered + leaving], count=count, max_tokens=max_tokens, limit=limit)
+    return _summary_step(summary, turns[: covered + leaving], count=count, limit=limit)
 
 
 # --- what fits ------------------------------------------------------------------------------
@@ -294,7 +310,7 @@ def _shows_code(exchanges: Sequence[_Exchange]) -> Iterator[bool]:
 
 
 def _summary_step(
-    summary: Summary | None, turns: Sequence[Turn], *, count: CountTokens, max_tokens: int, limit: int
+    summary: Summary | None, turns: Sequence[Turn], *, count: CountTokens, limit: int
 ) -> SummaryPlan | None:
     """Put as many of the turns as fit into one summariser's prompt.
 
@@ -302,28 +318,46 @@ def _summary_step(
     beginning fits beside the old summary, there is nothing to be done.
     """
     covered = summary.covers if summary else 0
+    tokens = max(1, min(SUMMARY_TOKENS, limit // SUMMARY_SHARE))
 
     def fits(messages: list[ChatMessage]) -> bool:
-        return count(messages) + max_tokens <= limit
+        return count(messages) + tokens <= limit
+
+    def plan(messages: list[ChatMessage], covers: int) -> SummaryPlan:
+        notes, taken = _notes(turns[:covers], count, tokens // NOTES_SHARE)
+        return SummaryPlan(messages=messages, covers=covers, notes=notes, max_tokens=tokens - taken)
 
     for covers in range(len(turns), covered, -1):
         if fits(messages := summary_messages(summary, turns[covered:covers])):
-            return SummaryPlan(messages=messages, covers=covers, max_tokens=max_tokens)
+            return plan(messages, covers)
     turn = turns[covered]
     longest = max(len(turn.question), len(turn.answer))
     while longest := longest // 2:
         if fits(messages := summary_messages(summary, [_clipped(turn, longest)])):
-            return SummaryPlan(messages=messages, covers=covered + 1, max_tokens=max_tokens)
+            return plan(messages, covered + 1)
     return None
+
+
+def _notes(turns: Sequence[Turn], count: CountTokens, room: int) -> tuple[list[str], int]:
+    """Return what was stated in the turns, the newest that fit, and the tokens that it takes."""
+    kept: list[str] = []
+    taken = 0
+    for note in reversed(notes_of([turn.question for turn in turns])):
+        texts = prompts.summary_text(".", [note, *kept]), "."
+        with_notes, without = (count([ChatMessage("user", text)]) for text in texts)
+        tokens = with_notes - without
+        if tokens <= room:
+            kept, taken = [note, *kept], tokens
+    return kept, taken
 
 
 def summary_messages(summary: Summary | None, turns: Sequence[Turn]) -> list[ChatMessage]:
     """Return the summariser's prompt: the old summary and what was said after it."""
-    return prompts.summary_messages(_text(summary), [(turn.question, turn.answer) for turn in turns])
+    return prompts.summary_messages(summary.text if summary else None, [(turn.question, turn.answer) for turn in turns])
 
 
 def _text(summary: Summary | None) -> str | None:
-    return summary.text if summary else None
+    return summary.render() if summary else None
 
 
 def _clipped(turn: Turn, longest: int) -> Turn:

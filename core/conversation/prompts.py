@@ -31,6 +31,12 @@ def system_message(system: str, summary: str | None) -> ChatMessage:
     return ChatMessage("system", f"{system}\n\nSummary of the conversation so far:\n{summary}")
 
 
+def summary_text(text: str, notes: Sequence[str]) -> str:
+    """Return a summary as it stands in prompts: what the user stated, then the model's text."""
+    lines = "\n".join(f"- {note}" for note in notes)
+    return f"The user said:\n{lines}\n\n{text}" if notes else text
+
+
 def summary_messages(summary: str | None, said: Sequence[tuple[str, str]]) -> list[ChatMessage]:
     """Return the prompt of the summariser.
 

@@ -188,3 +188,10 @@ def test_a_forgotten_conversation_leaves_nothing_behind(history: History) -> Non
 
 def test_an_empty_folder_lists_nothing(history: History) -> None:
     assert history.list(10).conversations == []
+
+
+def test_a_summary_of_an_older_version_is_read(history: History, tmp_path: Path) -> None:
+    conversation_id = history.create()
+    history.append(conversation_id, make_turn())
+    (tmp_path / "conversations" / f"{conversation_id}.summary.json").write_text('{"text": "old", "covers": 1}')
+    assert history.load(conversation_id).summary == Summary(text="old", covers=1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,7 @@ def test_summarising_fits_and_always_gets_on(turns: list[Turn], limit: int) -> N
     while plan := plan_summary(SYSTEM, summary, turns, count=count, limit=limit):
         assert count(plan.messages) + plan.max_tokens <= limit
         assert (summary.covers if summary else 0) < plan.covers <= len(turns)
-        summary = Summary(text="word " * plan.max_tokens, covers=plan.covers)
+        summary = plan.summary("word " * plan.max_tokens)
 
 
 def test_everything_stands_in_the_prompt_while_it_fits() -> None:
@@ -239,3 +240,31 @@ def test_the_old_summary_goes_into_the_new_one() -> None:
     assert "They met." in plan.messages[-1].content
     assert "question 2" in plan.messages[-1].content
     assert "question 1\n" not in plan.messages[-1].content
+
+
+def test_what_was_stated_is_kept_word_for_word_however_often_it_is_summarised() -> None:
+    told = [replace(make_turn(0), question="Hello! Our project is called Zephyr. What does this do?")]
+    turns = [*told, *(make_turn(number, words=40) for number in range(1, 30))]
+    summary: Summary | None = None
+    for until in (10, 20, 30):
+        while plan := plan_summary(SYSTEM, summary, turns[:until], count=count, limit=600):
+            assert "Our project is called Zephyr." not in plan.messages[0].content
+            summary = plan.summary("The model has forgotten it.")
+    assert summary is not None
+    assert summary.notes == ["Our project is called Zephyr."]
+    prompt = plan_prompt(SYSTEM, summary, turns, "What is it called?", None, count=count, limit=600)
+    assert "- Our project is called Zephyr.\n\nThe model has forgotten it." in prompt.messages[0].content
+
+
+def test_of_many_statements_the_newest_are_kept_and_the_summary_keeps_its_bound() -> None:
+    turns = [replace(make_turn(number), question=f"The value of x is now {number}.") for number in range(60)]
+    summary: Summary | None = None
+    while plan := plan_summary(SYSTEM, summary, turns, count=count, limit=800):
+        summary = plan.summary("word " * plan.max_tokens)
+        added = count([ChatMessage("system", summary.render())]) - count([ChatMessage("system", "")])
+        assert added <= 800 // 8
+    assert summary is not None
+    assert len(summary.notes) > 1
+    last = turns[summary.covers - 1].question
+    assert summary.notes[-1] == last
+    assert summary.notes == [turn.question for turn in turns[summary.covers - len(summary.notes) : summary.covers]]
