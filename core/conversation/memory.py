@@ -339,14 +339,15 @@ def _summary_step(
 
 
 def _notes(turns: Sequence[Turn], count: CountTokens, room: int) -> tuple[list[str], int]:
-    """Return what was stated in the turns, the newest that fit, and the tokens that it takes."""
+    """Return what was stated in the turns, the newest that fit, and the tokens that they take."""
+
+    def measure(notes: list[str]) -> int:
+        return count([ChatMessage("user", prompts.summary_text(".", notes))])
+
     kept: list[str] = []
-    taken = 0
+    taken, without = 0, measure([])
     for note in reversed(notes_of([turn.question for turn in turns])):
-        texts = prompts.summary_text(".", [note, *kept]), "."
-        with_notes, without = (count([ChatMessage("user", text)]) for text in texts)
-        tokens = with_notes - without
-        if tokens <= room:
+        if (tokens := measure([note, *kept]) - without) <= room:
             kept, taken = [note, *kept], tokens
     return kept, taken
 

@@ -52,7 +52,6 @@ export class Backend {
       report("Installing the assistant");
       const wheel = await unpackWheel(this.#bundled, this.#environment);
       await this.#run(environmentPython(this.#environment, process.platform), this.#pip(wheel), abort.signal, report);
-      await rm(wheel);
     } catch (error) {
       await rm(this.#environment, { recursive: true, force: true });
       throw error;
