@@ -76,12 +76,6 @@ def threads_for(products: int, available: int) -> int:
     return min(available, 1 + products // _THREAD_SHARE)
 
 
-def emit_threads_for(builder: ir.IRBuilder, products: ir.Value, available: ir.Value) -> ir.Value:
-    """Return what `threads_for` does, for numbers that are known when the code runs."""
-    paying = builder.add(builder.udiv(products, constant(I64, _THREAD_SHARE)), constant(I64, 1))
-    return builder.select(builder.icmp_signed("<", paying, available), paying, available)
-
-
 def define(module: ir.Module, name: str, kinds: Sequence[ir.Type]) -> tuple[ir.IRBuilder, Sequence[ir.Value]]:
     """Begin a function without a result; returns its builder and arguments."""
     function = ir.Function(module, ir.FunctionType(NOTHING, kinds), name)
@@ -110,7 +104,7 @@ def define_parallel(
         emit: Writes what is done for some of the items.
         before: Writes what is done by one thread first.
     """
-    part = _define_part(module, f"{name}_part", kinds, emit)
+    part = define_part(module, f"{name}_part", kinds, emit)
     builder, arguments = define(module, name, [*kinds, I64])
     if before is not None:
         before(builder, arguments)
@@ -133,7 +127,8 @@ def define_parallel(
     return builder.function
 
 
-def _define_part(module: ir.Module, name: str, kinds: Sequence[ir.Type], emit: Emit) -> ir.Function:
+def define_part(module: ir.Module, name: str, kinds: Sequence[ir.Type], emit: Emit) -> ir.Function:
+    """Define and return what does a part of some work: the address of all arguments, first item, last (exclusive)."""
     builder, (words, first, last) = define(module, name, [POINTER, I64, I64])
     emit(
         builder,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from core.cores import usable_cores
 from core.engine.endpoint import private_folder
 from core.engine.priority import stand_back
 from core.errors import StorageFailed
@@ -64,10 +65,6 @@ def last_words(folders: DataFolders) -> str:
         return ""
 
 
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def engine_environment() -> dict[str, str]:
     """Return the environment of the engine: it calls nowhere, and leaves the editor a core."""
     return os.environ | {
@@ -76,7 +73,7 @@ def engine_environment() -> dict[str, str]:
         "ANONYMIZED_TELEMETRY": "False",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(max(1, _usable_cores() - 1)),
+        "OMP_NUM_THREADS": str(max(1, usable_cores() - 1)),
         # Threads that wait must not spin: on a busy machine that made the start three times as long.
         "OMP_WAIT_POLICY": "PASSIVE",
     }

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
+from core.knowledge.team import define_shared
 from core.llvm import (
     FLOAT,
     FLOAT_BYTES,
@@ -21,7 +22,6 @@ from core.llvm import (
     at,
     constant,
     counting,
-    define_parallel,
     exp,
     fill,
     fma,
@@ -46,7 +46,7 @@ def define_attention(module: ir.Module, heads: int, size: int) -> ir.Function:
     """Define `attend`, for so many heads of one size, a multiple of 8.
 
     Its arguments: queries, keys and values, float32 (tokens, 3, heads, size); outputs, float32 (tokens, heads,
-    size); scratch memory of `scratch_floats`; then the numbers of tokens, heads and threads.
+    size); scratch memory of `scratch_floats`; then the numbers of tokens and heads, and the board.
     """
 
     def attend(builder: ir.IRBuilder, arguments: Sequence[ir.Value], first: ir.Value, last: ir.Value) -> None:
@@ -56,7 +56,7 @@ def define_attention(module: ir.Module, heads: int, size: int) -> ir.Function:
                 writer.attend(token)
 
     kinds = [POINTER] * 3 + [I64] * 2
-    return define_parallel(module, "attend", kinds, count=len(kinds) - 1, emit=attend)
+    return define_shared(module, "attend", kinds, count=len(kinds) - 1, emit=attend)
 
 
 class _Head:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import BertModel, PreTrainedTokenizerFast
 
+from core.cores import free_cores
 from core.knowledge.encoder import Encoder, Floats
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ class Bert:
         lengths = [len(one) for one in tokens]
         words = self._words[np.concatenate(tokens)]
         places = np.concatenate([self._places[:length] for length in lengths])
-        hidden = self._encoder.encode(words, places, lengths)
+        # A thread that shared a core with another program would hold up the rest, so only free ones are taken.
+        # Many texts are embedded for long, and leave a core to the editor as everything does that takes long.
+        threads = free_cores() if len(texts) == 1 else min(free_cores(), torch.get_num_threads())
+        hidden = self._encoder.encode(words, places, lengths, threads)
         # The sum over a text's tokens points where their mean does.
         sums = np.add.reduceat(hidden, np.cumsum([0, *lengths[:-1]]), axis=0)
         vectors: Floats = sums / np.linalg.norm(sums, axis=1, keepdims=True)

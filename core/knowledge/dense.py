@@ -13,6 +13,7 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
+from core.knowledge.team import define_shared
 from core.llvm import (
     FLOAT,
     FLOAT_BYTES,
@@ -24,7 +25,6 @@ from core.llvm import (
     at,
     constant,
     counting,
-    define_parallel,
     fill,
     fma,
     load,
@@ -59,10 +59,10 @@ def define_product(module: ir.Module) -> ir.Function:
     """Define `product`, which multiplies all tokens with a matrix.
 
     Its arguments: inputs, float32 (tokens, columns); a matrix that was packed; outputs, float32 (tokens, rows);
-    then the numbers of tokens, columns, blocks and threads.
+    then the numbers of tokens, columns and blocks, and the board.
     """
     kinds = [POINTER] * 3 + [I64] * 3
-    return define_parallel(module, "product", kinds, count=len(kinds) - 1, emit=_multiply_blocks)
+    return define_shared(module, "product", kinds, count=len(kinds) - 1, emit=_multiply_blocks)
 
 
 def _multiply_blocks(builder: ir.IRBuilder, arguments: Sequence[ir.Value], first: ir.Value, last: ir.Value) -> None:

@@ -1,14 +1,14 @@
 """The encoder of a BERT model (Devlin et al. 2019, arXiv 1810.04805), compiled as one function.
 
-A query takes one call of it: a library for all models takes a hundred small steps, between which
-other threads of Python have their turn. What comes out for a text does not depend, bit by bit, on
+A query takes one call of it, shared by a team of threads: a library for all models takes a hundred
+small steps, between which other threads of Python have their turn. What comes out for a text does not depend, bit by bit, on
 the number of threads and on the texts beside it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,6 +22,7 @@ from transformers import BertModel
 
 from core.knowledge.attention import define_attention, scratch_floats
 from core.knowledge.dense import ROWS, define_product, pack
+from core.knowledge.team import Team, define_help, define_shared
 from core.llvm import (
     FLOAT,
     FLOAT_BYTES,
@@ -36,7 +37,6 @@ from core.llvm import (
     constant,
     counting,
     define,
-    emit_threads_for,
     erf,
     fill,
     fma,
@@ -50,6 +50,8 @@ from core.llvm import (
 Floats = NDArray[np.float32]
 _NEEDS = {"x86_64": frozenset({"avx", "fma"}), "aarch64": frozenset[str]()}
 _VECTOR_BYTES = LANES * FLOAT_BYTES
+MOST_THREADS = 4
+"""Threads that share a call at most: there is little to do in each step of a query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,25 +88,27 @@ class Shape:
 class Encoder:
     """Computes what the tokens of texts mean beside each other."""
 
-    def __init__(self, bert: BertModel, function: Callable[..., None]) -> None:
+    def __init__(self, bert: BertModel, library: Library) -> None:
         self._shape = Shape.of(bert)
         self._weights = _weights_of(bert)
-        self._encode = function
+        self._encode = library.function("encode", 6, 2)
+        self._team = Team(MOST_THREADS, library.function("help", 1, 0))
 
     @classmethod
     def of(cls, bert: BertModel) -> Encoder | None:
         """Return the encoder of a model in float32 with GELU, or None if it would not be fast on this processor."""
         shape = Shape.of(bert)
         library = _compile(shape) if shape.whole else None
-        return None if library is None else cls(bert, library.function("encode", 5, 3))
+        return None if library is None else cls(bert, library)
 
-    def encode(self, words: Floats, places: Floats, lengths: Sequence[int]) -> Floats:
-        """Return the last hidden states.
+    def encode(self, words: Floats, places: Floats, lengths: Sequence[int], threads: int) -> Floats:
+        """Return the last hidden states; one call at a time.
 
         Args:
             words: What embeds the tokens of all texts, one after the other: shape (tokens, width).
             places: What embeds where in its text each is: the same shape.
             lengths: Tokens of each text.
+            threads: How many may share the work, `MOST_THREADS` at most.
         """
         shape, tokens = self._shape, len(words)
         hidden = np.array(words, np.float32, order="C")
@@ -112,13 +116,15 @@ class Encoder:
         longest = scratch_floats(shape.heads, max(lengths, default=0))
         scratch = np.empty(tokens * (_broadest(shape) + shape.width) + longest, np.float32)
         counts = np.array(lengths, np.int64)
-        self._encode(
-            *(array.ctypes.data for array in (hidden, added, self._weights, scratch, counts)),
-            tokens,
-            len(lengths),
-            torch.get_num_threads(),
-        )
+        addresses = (array.ctypes.data for array in (hidden, added, self._weights, scratch, counts))
+        with self._team.board(_steps(shape, len(lengths)), threads) as board:
+            self._encode(*addresses, board, tokens, len(lengths))
         return hidden
+
+
+def _steps(shape: Shape, texts: int) -> int:
+    """Steps that threads share: in each layer four products, what follows one of them, and attention in each text."""
+    return shape.layers * (5 + texts)
 
 
 def _broadest(shape: Shape) -> int:
@@ -158,6 +164,7 @@ def _compile(shape: Shape) -> Library | None:
         return None
     module = ir.Module("encoder")
     _define_encode(module, shape)
+    define_help(module)
     try:
         return Library(module)
     except RuntimeError:  # this version of LLVM does not take it
@@ -168,13 +175,13 @@ def _define_encode(module: ir.Module, shape: Shape) -> None:
     """Define `encode`, after which the words have become hidden states.
 
     Its arguments: words and places, float32 (tokens, width); all weights; scratch memory; the lengths of the texts,
-    int64; then the numbers of tokens, texts and threads.
+    int64; the board of the team; then the numbers of tokens and texts.
     """
-    product, gelu = define_product(module), _define_gelu(module)
+    product, gelu = define_product(module), _define_gelu(module, shape)
     attend = define_attention(module, shape.heads, shape.width // shape.heads)
     norm = _define_norm(module, shape)
-    builder, arguments = define(module, "encode", [POINTER] * 5 + [I64] * 3)
-    hidden, places, weights, scratch, lengths, tokens, texts, threads = arguments
+    builder, arguments = define(module, "encode", [POINTER] * 6 + [I64] * 2)
+    hidden, places, weights, scratch, lengths, board, tokens, texts = arguments
     broad = scratch
     narrow = at(builder, broad, tokens, _broadest(shape) * FLOAT_BYTES)
     scores = at(builder, narrow, tokens, shape.width * FLOAT_BYTES)
@@ -187,10 +194,8 @@ def _define_encode(module: ir.Module, shape: Shape) -> None:
         return start
 
     def multiply(inputs: ir.Value, columns: int, outputs: ir.Value, rows: int) -> None:
-        products = builder.mul(tokens, constant(I64, rows * columns))
-        awake = emit_threads_for(builder, products, threads)
         sizes = [constant(I64, columns), constant(I64, rows // ROWS)]
-        builder.call(product, [inputs, take(rows * (1 + columns)), outputs, tokens, *sizes, awake])
+        builder.call(product, [inputs, take(rows * (1 + columns)), outputs, tokens, *sizes, board])
 
     def add_and_norm(added: ir.Value) -> None:
         builder.call(norm, [hidden, added, take(2 * shape.width), tokens])
@@ -201,9 +206,7 @@ def _define_encode(module: ir.Module, shape: Shape) -> None:
             length = load(builder, at(builder, lengths, text, I64.width // 8), I64)
             mixed = at(builder, broad, first.get(), 3 * shape.width * FLOAT_BYTES)
             gathered = at(builder, narrow, first.get(), shape.width * FLOAT_BYTES)
-            products = builder.mul(builder.mul(length, length), constant(I64, 2 * shape.width))
-            awake = emit_threads_for(builder, products, threads)
-            builder.call(attend, [mixed, gathered, scores, length, constant(I64, shape.heads), awake])
+            builder.call(attend, [mixed, gathered, scores, length, constant(I64, shape.heads), board])
             first.set(builder.add(first.get(), length))
 
     add_and_norm(places)
@@ -213,26 +216,28 @@ def _define_encode(module: ir.Module, shape: Shape) -> None:
         multiply(narrow, shape.width, broad, shape.width)
         add_and_norm(broad)
         multiply(hidden, shape.width, broad, shape.inner)
-        builder.call(gelu, [broad, builder.mul(tokens, constant(I64, shape.inner // LANES))])
+        builder.call(gelu, [broad, tokens, board])
         multiply(broad, shape.inner, narrow, shape.width)
         add_and_norm(narrow)
     builder.ret_void()
 
 
-def _define_gelu(module: ir.Module) -> ir.Function:
+def _define_gelu(module: ir.Module, shape: Shape) -> ir.Function:
     """Define `gelu`: each number times the share of a normal distribution below it (arXiv 1606.08415), in place.
 
-    Its arguments: numbers, float32; and how many vectors of 8 they are.
+    Its arguments: numbers, float32 (tokens, inner); the number of tokens; and the board.
     """
-    builder, (values, vectors) = define(module, "gelu", [POINTER, I64])
-    with counting(builder, 0, vectors) as index:
-        place = at(builder, values, index, _VECTOR_BYTES)
-        value = load(builder, place, FLOATS)
-        below = erf(builder, builder.fmul(value, constant(FLOATS, math.sqrt(0.5))))
-        half = builder.fmul(value, constant(FLOATS, 0.5))
-        store(builder, fma(builder, half, below, half), place)
-    builder.ret_void()
-    return builder.function
+
+    def bend(builder: ir.IRBuilder, arguments: Sequence[ir.Value], first: ir.Value, last: ir.Value) -> None:
+        vectors = constant(I64, shape.inner // LANES)
+        with counting(builder, builder.mul(first, vectors), builder.mul(last, vectors)) as vector:
+            place = at(builder, arguments[0], vector, _VECTOR_BYTES)
+            value = load(builder, place, FLOATS)
+            below = erf(builder, builder.fmul(value, constant(FLOATS, math.sqrt(0.5))))
+            half = builder.fmul(value, constant(FLOATS, 0.5))
+            store(builder, fma(builder, half, below, half), place)
+
+    return define_shared(module, "gelu", [POINTER, I64], count=1, emit=bend)
 
 
 def _define_norm(module: ir.Module, shape: Shape) -> ir.Function:

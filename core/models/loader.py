@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from core.cancellation import CancelToken
+from core.cores import usable_cores
 from core.errors import OutOfMemory
 from core.models.causal_model import CausalModel, TransformersModel
 from core.models.copying import StreamCopier
@@ -99,7 +99,7 @@ class TorchBackend:
             open_model: Makes what computes with a skeleton, if not what is best for the device.
         """
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        torch.set_num_threads(max(1, _count_cores() - 1))
+        torch.set_num_threads(max(1, usable_cores() - 1))
         self._capacity = capacity
         self._open_memory = open_memory or _open_memory
         self._open_model = open_model or _open_model
@@ -303,13 +303,6 @@ def _between(start: float, end: float, fraction: float) -> float:
 
 def _measure() -> list[DeviceMemory]:
     return [*_measure_cuda(), *_measure_host()]
-
-
-def _count_cores() -> int:
-    """Return how many cores this process may use, which is fewer than there are in a container."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _measure_cuda() -> Iterator[DeviceMemory]:
