@@ -64,6 +64,17 @@ class Index:
             else:
                 self._collection = self._client.get_collection(name, embedding_function=_NoEmbedding())
 
+    def load(self) -> None:
+        """Have everything read that searching needs: up to two seconds, for which the first search would wait.
+
+        Raises:
+            IndexUnwell: It cannot be searched.
+        """
+        with _reporting():
+            some = self._collection.get(include=["embeddings"], limit=1)["embeddings"]
+        if some is not None and len(some) > 0:
+            self.query(np.asarray(some[0], np.float32), 1)
+
     def query(self, vector: Vectors, limit: int) -> list[str]:
         """Return the ids of up to `limit` nearest tasks, the nearest first.
 

@@ -169,6 +169,12 @@ class IndexKeeper:
         from core.knowledge.index import Index  # noqa: PLC0415 - a second of import, off everybody's path
 
         index = Index(folder, self._fingerprint)
+        try:
+            index.load()
+        except IndexUnwell as error:
+            index.close()
+            self._tell("rebuilding", f"the index failed ({error})")
+            return
         with self._lock:
             self._index = index
             # What the child has indexed is not indexed again: Chroma's graph may lose a vector that is replaced.
