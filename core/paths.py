@@ -51,6 +51,11 @@ class DataFolders:
         return self.root / "run"
 
     @property
+    def cache(self) -> Path:
+        """What can be computed again."""
+        return self.root / "cache"
+
+    @property
     def logs(self) -> Path:
         """Logs of the engine."""
         return self.root / "logs"

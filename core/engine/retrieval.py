@@ -20,6 +20,7 @@ from core.messages import KnowledgeInfo, Origin, Phase, PhaseName, Role
 from core.models.interface import OnPhase
 from core.models.registry import ModelRegistry
 from core.paths import DataFolders
+from core.routing.prototypes import load_prototypes
 from core.routing.router import Router
 from core.routing.routes import load_routes
 from core.settings import Settings
@@ -27,6 +28,7 @@ from core.settings import Settings
 T = TypeVar("T")
 
 OWN_ROUTES = "routes.toml"
+PROTOTYPES = "routes.npz"
 """A person's own utterances for the router, in the data folder."""
 
 MAX_WAITING = 256
@@ -161,7 +163,8 @@ class Retrieval:
                 return self._shelf
             self._shelf.knowledge.close()
             self._shelf = None
-        router = Router(embedder, load_routes(self._folders.root / OWN_ROUTES))
+        routes = load_routes(self._folders.root / OWN_ROUTES)
+        router = Router(load_prototypes(embedder, routes, self._folders.cache / PROTOTYPES))
         knowledge = KnowledgeBase.open(self._folders.knowledge, embedder, self._on_change)
         self._shelf = Shelf(model, embedder, router, knowledge)
         return self._shelf

@@ -1,10 +1,10 @@
-"""The form of a query: question, command or comment, read from its first words and its marks."""
+"""The form of a query: question, command or comment, read from its first words, its marks and what is often said."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -12,6 +12,10 @@ from importlib import resources
 from core.messages import Intent
 
 _COMMENT = re.compile(r"^\s*(?:#|//|--|\"\"\"|'''|(?:TODO|FIXME|XXX|HACK)\b)")
+_NAME = re.compile(r"^\W*\w*(?:[^\W_]_\w|\w\()")
+"""A name of something in code at the beginning, such as `explain_plan` or `describe(`, which tells nothing."""
+_PERSONAL = re.compile(r"\b(?:i['\u2019](?:m|ve|d|ll)|my|me|myself|i [a-z]+)\b", re.IGNORECASE)
+_ERROR = re.compile(r"^\W*(?:\w+\.)*\w+(?:Error|Exception|Warning)\b")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _READ = 1000
 """Characters looked at."""
@@ -31,6 +35,12 @@ class Form:
     """Whether it ends with a question mark."""
     comment: bool
     """Whether it begins with the mark of a comment or of something left to do."""
+    phrases: Mapping[Intent, str]
+    """For each intent that a phrase tells, wherever it stands, the phrase."""
+    error: bool
+    """Whether it begins with the name of an error."""
+    personal: bool
+    """Whether who asks speaks of themselves."""
     words: int
     """How many words it has."""
 
@@ -44,6 +54,8 @@ def read_form(query: str) -> Form:
             break
         words = rest
     opener, intent = None, None
+    if _NAME.match(query):
+        words = []
     for candidate, openers in _openings().openers.items():
         found = _match(words, openers)
         if found and len(found) > len(opener or ""):
@@ -54,12 +66,25 @@ def read_form(query: str) -> Form:
         action=opener is None and _match(words, _openings().actions) is not None,
         question=query.rstrip().endswith("?"),
         comment=bool(_COMMENT.match(query)),
+        phrases=_phrases(every),
+        error=bool(_ERROR.match(query)),
+        personal=bool(_PERSONAL.search(query[:_READ])),
         words=len(every),
     )
 
 
 def _words(query: str) -> list[str]:
     return [word.lower().replace("\u2019", "'") for word in _WORD.findall(query[:_READ])]
+
+
+def _phrases(words: Sequence[str]) -> dict[Intent, str]:
+    """Return the longest phrase of each intent that the words contain, if there is one."""
+    text = f" {' '.join(words)} "
+    said = {
+        intent: max((one for one in phrases if f" {one} " in text), key=len, default=None)
+        for intent, phrases in _openings().phrases.items()
+    }
+    return {intent: phrase for intent, phrase in said.items() if phrase is not None}
 
 
 def _match(words: Sequence[str], openings: frozenset[str]) -> str | None:
@@ -74,6 +99,7 @@ class _Openings:
     polite: frozenset[str]
     actions: frozenset[str]
     openers: dict[Intent, frozenset[str]]
+    phrases: dict[Intent, tuple[str, ...]]
 
 
 @cache
@@ -83,4 +109,5 @@ def _openings() -> _Openings:
         polite=frozenset(data["polite"]),
         actions=frozenset(data["actions"]),
         openers={Intent(name): frozenset(openers) for name, openers in data["openers"].items()},
+        phrases={Intent(name): tuple(phrases) for name, phrases in data["phrases"].items()},
     )

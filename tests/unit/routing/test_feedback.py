@@ -5,6 +5,7 @@ from fakes.word_embedder import WordEmbedder
 
 from core.messages import Intent, RouteChoice
 from core.routing.feedback import Feedback, Overrule
+from core.routing.prototypes import Prototypes
 from core.routing.router import Router
 from core.routing.routes import Route
 
@@ -20,7 +21,7 @@ def chosen(query: str, intent: Intent) -> Overrule:
 
 
 def route(query: str, *overrules: Overrule) -> RouteChoice:
-    router = Router(EMBEDDER, ROUTES)
+    router = Router(Prototypes.of(ROUTES, EMBEDDER))
     return router.route(query, EMBEDDER.embed([query])[0], has_selection=False, feedback=Feedback(overrules))
 
 

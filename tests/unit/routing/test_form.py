@@ -21,6 +21,9 @@ from core.routing.form import read_form
         ("Can I get a snippet that sorts?", "snippet", Intent.GENERATE),
         ("Compare threads and processes", "compare", Intent.EXPLAIN),
         ("Compare two lists", "compare two", Intent.GENERATE),
+        ("can u write a class", "write", Intent.GENERATE),
+        ("describe_table(conn): names and types", None, None),
+        ("explain(self) returns a text", None, None),
         ("sort the list", None, None),
         ("please", None, None),
         ("", None, None),
@@ -44,6 +47,39 @@ def test_marks_are_seen() -> None:
 )
 def test_a_command_is_told_by_its_verb(query: str, action: bool) -> None:
     assert read_form(query).action is action
+
+
+@pytest.mark.parametrize(
+    ("query", "phrases"),
+    [
+        ("no explanation please, just the code", {Intent.GENERATE: "no explanation"}),
+        ("I DON\u2019T GET this, rewrite it", {Intent.EXPLAIN: "don't get", Intent.GENERATE: "rewrite"}),
+        ("unrewritten", {}),
+    ],
+)
+def test_phrases_tell_an_intent_wherever_they_stand(query: str, phrases: dict[Intent, str]) -> None:
+    assert read_form(query).phrases == phrases
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("KeyError: 'id'", True),
+        ('"sqlite3.OperationalError: no such table" after the upgrade', True),
+        ("raise a KeyError", False),
+        ("Errors are collected in a list", False),
+    ],
+)
+def test_a_query_that_begins_with_an_error_is_seen(query: str, error: bool) -> None:
+    assert read_form(query).error is error
+
+
+@pytest.mark.parametrize(
+    ("query", "personal"),
+    [("Yesterday I added a lock", True), ("I\u2019ve a list", True), ("for each i <= n, a[i] is i * i", False)],
+)
+def test_who_speaks_of_themselves_is_heard(query: str, personal: bool) -> None:
+    assert read_form(query).personal is personal
 
 
 @given(st.text())

@@ -7,6 +7,7 @@ from fakes.word_embedder import WordEmbedder
 
 from core.errors import StorageFailed
 from core.messages import Intent, RouteChoice
+from core.routing.prototypes import Prototypes
 from core.routing.router import Router
 from core.routing.routes import Route, load_routes
 
@@ -18,7 +19,7 @@ ROUTES = [
 
 def route(query: str, *, has_selection: bool = False) -> RouteChoice:
     embedder = WordEmbedder()
-    return Router(embedder, ROUTES).route(query, embedder.embed([query])[0], has_selection=has_selection)
+    return Router(Prototypes.of(ROUTES, embedder)).route(query, embedder.embed([query])[0], has_selection=has_selection)
 
 
 def test_scores_margin_and_reason_are_told() -> None:
@@ -49,9 +50,11 @@ def test_a_selection_speaks_for_an_explanation() -> None:
 def test_a_narrow_margin_is_not_sure() -> None:
     alike = [Route(intent=intent, utterances=("a list",)) for intent in Intent]
     embedder = WordEmbedder()
-    choice = Router(embedder, alike).route("the list?", embedder.embed(["the list?"])[0], has_selection=False)
+    choice = Router(Prototypes.of(alike, embedder)).route(
+        "the list?", embedder.embed(["the list?"])[0], has_selection=False
+    )
     assert choice.intent is Intent.EXPLAIN
-    assert 0 < choice.margin < 0.08
+    assert 0 < choice.margin < 0.1
     assert not choice.sure
 
 
