@@ -37,6 +37,8 @@ class Form:
     """Whether it begins with the mark of a comment or of something left to do."""
     phrases: Mapping[Intent, str]
     """For each intent that a phrase tells, wherever it stands, the phrase."""
+    refusals: Mapping[Intent, str]
+    """For each intent that is said not to be wanted, the phrase that says so."""
     error: bool
     """Whether it begins with the name of an error."""
     personal: bool
@@ -48,7 +50,7 @@ class Form:
 def read_form(query: str) -> Form:
     """Return the form of a query."""
     words = every = _words(query)
-    while words and (polite := _match(words, _openings().polite)):
+    while words and (polite := _match(words, _sayings().polite)):
         rest = words[len(polite.split()) :]
         if not rest:
             break
@@ -56,17 +58,18 @@ def read_form(query: str) -> Form:
     opener, intent = None, None
     if _NAME.match(query):
         words = []
-    for candidate, openers in _openings().openers.items():
+    for candidate, openers in _sayings().openers.items():
         found = _match(words, openers)
         if found and len(found) > len(opener or ""):
             opener, intent = found, candidate
     return Form(
         opener=opener,
         intent=intent,
-        action=opener is None and _match(words, _openings().actions) is not None,
+        action=opener is None and _match(words, _sayings().actions) is not None,
         question=query.rstrip().endswith("?"),
         comment=bool(_COMMENT.match(query)),
-        phrases=_phrases(every),
+        phrases=_find(_sayings().phrases, every),
+        refusals=_find(_sayings().refusals, every),
         error=bool(_ERROR.match(query)),
         personal=bool(_PERSONAL.search(query[:_READ])),
         words=len(every),
@@ -77,14 +80,14 @@ def _words(query: str) -> list[str]:
     return [word.lower().replace("\u2019", "'") for word in _WORD.findall(query[:_READ])]
 
 
-def _phrases(words: Sequence[str]) -> dict[Intent, str]:
+def _find(phrases: Mapping[Intent, Sequence[str]], words: Sequence[str]) -> dict[Intent, str]:
     """Return the longest phrase of each intent that the words contain, if there is one."""
     text = f" {' '.join(words)} "
-    said = {
-        intent: max((one for one in phrases if f" {one} " in text), key=len, default=None)
-        for intent, phrases in _openings().phrases.items()
+    found = {
+        intent: max((one for one in some if f" {one} " in text), key=len, default=None)
+        for intent, some in phrases.items()
     }
-    return {intent: phrase for intent, phrase in said.items() if phrase is not None}
+    return {intent: phrase for intent, phrase in found.items() if phrase is not None}
 
 
 def _match(words: Sequence[str], openings: frozenset[str]) -> str | None:
@@ -95,19 +98,21 @@ def _match(words: Sequence[str], openings: frozenset[str]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Openings:
+class _Sayings:
     polite: frozenset[str]
     actions: frozenset[str]
     openers: dict[Intent, frozenset[str]]
-    phrases: dict[Intent, tuple[str, ...]]
+    phrases: dict[Intent, list[str]]
+    refusals: dict[Intent, list[str]]
 
 
 @cache
-def _openings() -> _Openings:
+def _sayings() -> _Sayings:
     data = tomllib.loads(resources.files("core.routing").joinpath("data", "form.toml").read_text("utf-8"))
-    return _Openings(
+    return _Sayings(
         polite=frozenset(data["polite"]),
         actions=frozenset(data["actions"]),
         openers={Intent(name): frozenset(openers) for name, openers in data["openers"].items()},
-        phrases={Intent(name): tuple(phrases) for name, phrases in data["phrases"].items()},
+        phrases={Intent(name): phrases for name, phrases in data["phrases"].items()},
+        refusals={Intent(name): phrases for name, phrases in data["refusals"].items()},
     )

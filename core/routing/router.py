@@ -27,6 +27,8 @@ _ACTION = 0.03
 _QUESTION_MARK = 0.055
 _COMMENT_MARK = 0.12
 _PHRASE = 0.08
+_REFUSAL = 0.2
+"""More than other words: who says "no explanation" is near those who want one."""
 _ERROR = 0.06
 _STATEMENT_SHORT, _STATEMENT_LONG = 0.03, 0.15
 _SHORT, _LONG = 12, 30
@@ -88,7 +90,7 @@ def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
     3. A verb that tells code what to do is a weaker sign of a command.
     4. What is neither, and has no question mark, states what code should do: the longer, the surer, unless it
        tells of a person.
-    5. Some phrases tell the intent wherever they stand, and who begins with an error wants to know its cause.
+    5. Some phrases tell wherever they stand what is wanted, or what is not, and who begins with an error wants to know its cause.
     """
     found = []
     if form.comment:
@@ -103,11 +105,16 @@ def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
     elif form.comment or form.intent is not Intent.EXPLAIN:
         found.append(_Evidence(Intent.GENERATE, _statement_weight(form), "it is no question"))
     found += [_Evidence(intent, _PHRASE, f"it says “{phrase}”") for intent, phrase in form.phrases.items()]
+    found += [_Evidence(_other(intent), _REFUSAL, f"it says “{phrase}”") for intent, phrase in form.refusals.items()]
     if form.error:
         found.append(_Evidence(Intent.EXPLAIN, _ERROR, "it begins with an error"))
     if has_selection:
         found.append(_Evidence(Intent.EXPLAIN, _SELECTION, "code is selected"))
     return found
+
+
+def _other(intent: Intent) -> Intent:
+    return Intent.GENERATE if intent is Intent.EXPLAIN else Intent.EXPLAIN
 
 
 def _recall(chosen: Overrule) -> list[_Evidence]:

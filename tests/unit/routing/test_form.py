@@ -52,13 +52,18 @@ def test_a_command_is_told_by_its_verb(query: str, action: bool) -> None:
 @pytest.mark.parametrize(
     ("query", "phrases"),
     [
-        ("no explanation please, just the code", {Intent.GENERATE: "no explanation"}),
+        ("no idea what it is, just tell me", {Intent.EXPLAIN: "just tell me"}),
         ("I DON\u2019T GET this, rewrite it", {Intent.EXPLAIN: "don't get", Intent.GENERATE: "rewrite"}),
         ("unrewritten", {}),
     ],
 )
 def test_phrases_tell_an_intent_wherever_they_stand(query: str, phrases: dict[Intent, str]) -> None:
     assert read_form(query).phrases == phrases
+
+
+def test_what_is_not_wanted_is_told() -> None:
+    assert read_form("No explanation, only the code!").refusals == {Intent.EXPLAIN: "no explanation"}
+    assert read_form("only the idea, don\u2019t write it for me").refusals == {Intent.GENERATE: "don't write"}
 
 
 @pytest.mark.parametrize(
