@@ -9,7 +9,7 @@ Every size is measured in a process of its own, on a copy of its store. `--store
 the stores for the next run, and `--build` makes those that are missing and measures nothing, so
 that a machine has to be quiet for the measurement only. What is measured:
 
-- a query as the assistant asks it, filtered by language, with its embedding and without;
+- a query as the assistant asks it: embedded, routed and searched for, filtered by language; and the search alone;
 - a query without a filter, which the index may answer, and the first one of these by itself;
 - recall@5 of such queries: the tasks that an exhaustive search by numpy would have led to;
 - teaching, from the request until the next search has found the task;
@@ -46,6 +46,9 @@ from core.knowledge.task import Task
 from core.messages import Origin, Role, TeachRequest
 from core.models.registry import ModelRegistry
 from core.paths import DataFolders
+from core.routing.prototypes import load_prototypes
+from core.routing.router import Router
+from core.routing.routes import load_routes
 from core.settings import Settings
 
 EMBEDDED = 3000
@@ -134,6 +137,7 @@ def main() -> None:
 def measure(size: int, stores: Path) -> Measured:
     """Open a copy of the prepared store of `size` tasks as the engine does, and use it."""
     embedder = _embedder()
+    router = Router(load_prototypes(embedder, load_routes(), stores / "routes.npz"))
     material = load_material(stores)
     folder = stores / f"copy-{size}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -150,7 +154,7 @@ def measure(size: int, stores: Path) -> Measured:
     ready = time.perf_counter() - started
     queries = embedder.embed(material.queries)
     first = _timed(material.queries[:1], lambda i, text: knowledge.search(text, queries[i], limit=TOP))
-    asked = _timed(material.queries, lambda _, text: _ask(knowledge, embedder, text))
+    asked = _timed(material.queries, lambda _, text: _ask(knowledge, router, embedder, text))
     searched = _timed(
         material.queries, lambda i, text: knowledge.search(text, queries[i], limit=TOP, language="python")
     )
@@ -269,8 +273,10 @@ def _wait_until_ready(knowledge: KnowledgeBase) -> None:
 # --- using it -------------------------------------------------------------------------------
 
 
-def _ask(knowledge: KnowledgeBase, embedder: Embedder, text: str) -> None:
-    knowledge.search(text, embedder.embed([text])[0], limit=TOP, language="python")
+def _ask(knowledge: KnowledgeBase, router: Router, embedder: Embedder, text: str) -> None:
+    vector = embedder.embed([text])[0]
+    router.route(text, vector, has_selection=False)
+    knowledge.search(text, vector, limit=TOP, language="python")
 
 
 def _teach(knowledge: KnowledgeBase, text: str, vector: Vectors) -> None:

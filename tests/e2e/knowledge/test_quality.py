@@ -163,6 +163,7 @@ def test_a_task_taught_is_known_in_other_words_and_its_opposite_is_not(
         ("routing_voices_dev.jsonl", 0.99, 0.95),
         ("routing_voices_heldout.jsonl", 0.99, 0.96),
         ("routing_mixed.jsonl", 0.99, 0.95),
+        ("routing_blind.jsonl", 0.99, 0.85),
         ("routing_long_dev.jsonl", None, 0.94),
         ("routing_long_heldout.jsonl", None, 0.94),
     ],
