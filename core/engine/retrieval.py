@@ -28,8 +28,9 @@ from core.settings import Settings
 T = TypeVar("T")
 
 OWN_ROUTES = "routes.toml"
-PROTOTYPES = "routes.npz"
 """A person's own utterances for the router, in the data folder."""
+PROTOTYPES = "routes.npz"
+"""What all utterances come to, in the folder of what can be computed again."""
 
 MAX_WAITING = 256
 """Jobs that may wait; retrieval takes milliseconds, so that more means something is wrong."""
