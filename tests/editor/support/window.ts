@@ -83,6 +83,8 @@ export class Window {
     await this.page.locator(".quick-input-widget input.input").fill(language);
     await this.pick(language);
     await this.page.locator(".statusbar-item", { hasText: language }).waitFor();
+    // What is typed before the list has given back the focus goes nowhere.
+    await this.page.locator(".editor-group-container.active .monaco-editor.focused").waitFor();
   }
 
   /** Presses keys one after the other, from the editor in front. */
