@@ -93,9 +93,11 @@ def _read(cache: Path, key: str) -> Prototypes | None:
 def _write(cache: Path, key: str, prototypes: Prototypes) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     means = np.stack([prototypes.means[intent] for intent in Intent])
-    with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".part", delete=False) as file:
-        np.savez(file, key=np.array(key), whitening=prototypes.whitening, means=means)
-    Path(file.name).replace(cache)
+    # In a folder of its own, which goes whatever happens: no half-written file is left on a full disk.
+    with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
+        made = Path(folder) / cache.name
+        np.savez(made, key=np.array(key), whitening=prototypes.whitening, means=means)
+        made.replace(cache)
 
 
 def _unit(vector: Vectors) -> Vectors:
