@@ -46,7 +46,7 @@ from core.knowledge.task import Task
 from core.messages import Origin, Role, TeachRequest
 from core.models.registry import ModelRegistry
 from core.paths import DataFolders
-from core.routing.prototypes import load_prototypes
+from core.routing.classifier import load_classifier
 from core.routing.router import Router
 from core.routing.routes import load_routes
 from core.settings import Settings
@@ -137,7 +137,7 @@ def main() -> None:
 def measure(size: int, stores: Path) -> Measured:
     """Open a copy of the prepared store of `size` tasks as the engine does, and use it."""
     embedder = _embedder()
-    router = Router(load_prototypes(embedder, load_routes(), stores / "routes.npz"))
+    router = Router(load_classifier(embedder, load_routes(), stores / "routes.npz"))
     material = load_material(stores)
     folder = stores / f"copy-{size}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -274,9 +274,9 @@ def _wait_until_ready(knowledge: KnowledgeBase) -> None:
 
 
 def _ask(knowledge: KnowledgeBase, router: Router, embedder: Embedder, text: str) -> None:
-    vector = embedder.embed([text])[0]
-    router.route(text, vector, has_selection=False)
-    knowledge.search(text, vector, limit=TOP, language="python")
+    meaning, wording = (one[0] for one in embedder.read([text]))
+    router.route(text, meaning, wording, has_selection=False)
+    knowledge.search(text, meaning, limit=TOP, language="python")
 
 
 def _teach(knowledge: KnowledgeBase, text: str, vector: Vectors) -> None:

@@ -240,16 +240,15 @@ class Assistant:
 
 
 def _read(shelf: Shelf, request: AskRequest, context: RequestContext) -> Reading:
-    """Embed the query once; route and look it up with that vector."""
+    """Embed the query once; route it and look it up with what that gives."""
     started = time.perf_counter()
-    vector = shelf.embedder.embed([request.query])[0]
-    route = shelf.router.route(
-        request.query, vector, has_selection=request.selection is not None, feedback=shelf.knowledge.feedback
-    )
+    meaning, wording = (one[0] for one in shelf.embedder.read([request.query]))
+    has_selection, feedback = request.selection is not None, shelf.knowledge.feedback
+    route = shelf.router.route(request.query, meaning, wording, has_selection=has_selection, feedback=feedback)
     if request.intent is not None:
-        route = _overrule(shelf, route, request.query, vector, request.intent)
+        route = _overrule(shelf, route, request.query, meaning, request.intent)
     routed = time.perf_counter()
-    found = _ground(shelf, request.query, vector, request.language, context)
+    found = _ground(shelf, request.query, meaning, request.language, context)
     done = time.perf_counter()
     return Reading(route, (routed - started) * 1000, found, (done - routed) * 1000)
 

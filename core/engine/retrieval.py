@@ -20,7 +20,7 @@ from core.messages import KnowledgeInfo, Origin, Phase, PhaseName, Role
 from core.models.interface import OnPhase
 from core.models.registry import ModelRegistry
 from core.paths import DataFolders
-from core.routing.prototypes import load_prototypes
+from core.routing.classifier import load_classifier
 from core.routing.router import Router
 from core.routing.routes import load_routes
 from core.settings import Settings
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 OWN_ROUTES = "routes.toml"
 """A person's own utterances for the router, in the data folder."""
-PROTOTYPES = "routes.npz"
+CLASSIFIER = "routes.npz"
 """What all utterances come to, in the folder of what can be computed again."""
 
 MAX_WAITING = 256
@@ -165,7 +165,7 @@ class Retrieval:
             self._shelf.knowledge.close()
             self._shelf = None
         routes = load_routes(self._folders.root / OWN_ROUTES)
-        router = Router(load_prototypes(embedder, routes, self._folders.cache / PROTOTYPES))
+        router = Router(load_classifier(embedder, routes, self._folders.cache / CLASSIFIER))
         knowledge = KnowledgeBase.open(self._folders.knowledge, embedder, self._on_change)
         self._shelf = Shelf(model, embedder, router, knowledge)
         return self._shelf

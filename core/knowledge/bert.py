@@ -10,7 +10,8 @@ import torch
 from transformers import BertModel, PreTrainedTokenizerFast
 
 from core.cores import free_cores
-from core.knowledge.encoder import Encoder, Floats
+from core.knowledge.encoder import Encoder, Floats, States
+from core.knowledge.wording import describe_wording
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -54,6 +55,18 @@ class Bert:
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return one unit vector per text, of which there is at least one."""
+        states, lengths = self._encode(texts)
+        return _means(states.last, lengths)
+
+    def read(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
+        """Return what texts mean and how they are worded: two unit vectors for each."""
+        states, lengths = self._encode(texts)
+        ends = np.cumsum(lengths)[:-1]
+        wording = np.stack([describe_wording(one) for one in np.split(states.middle, ends)])
+        return _means(states.last, lengths), wording
+
+    def _encode(self, texts: Sequence[str]) -> tuple[States, list[int]]:
+        """Return the hidden states of all tokens, and how many each text has."""
         tokens = [self._tokenizer.encode(text).ids for text in texts]
         lengths = [len(one) for one in tokens]
         words = self._words[np.concatenate(tokens)]
@@ -61,8 +74,11 @@ class Bert:
         # A thread that shared a core with another program would hold up the rest, so only free ones are taken.
         # Many texts are embedded for long, and leave a core to the editor as everything does that takes long.
         threads = free_cores() if len(texts) == 1 else min(free_cores(), torch.get_num_threads())
-        hidden = self._encoder.encode(words, places, lengths, threads)
-        # The sum over a text's tokens points where their mean does.
-        sums = np.add.reduceat(hidden, np.cumsum([0, *lengths[:-1]]), axis=0)
-        vectors: Floats = sums / np.linalg.norm(sums, axis=1, keepdims=True)
-        return vectors
+        return self._encoder.encode(words, places, lengths, threads), lengths
+
+
+def _means(hidden: Floats, lengths: Sequence[int]) -> Floats:
+    # The sum over a text's tokens points where their mean does.
+    sums = np.add.reduceat(hidden, np.cumsum([0, *lengths[:-1]]), axis=0)
+    vectors: Floats = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    return vectors

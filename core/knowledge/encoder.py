@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from transformers import BertModel
 from core.knowledge.attention import define_attention, scratch_floats
 from core.knowledge.dense import ROWS, define_product, pack
 from core.knowledge.team import Team, define_help, define_shared
+from core.knowledge.wording import middle_layer
 from core.llvm import (
     FLOAT,
     FLOAT_BYTES,
@@ -85,13 +86,21 @@ class Shape:
         return self.width % ROWS == 0 and self.inner % ROWS == 0 and self.width % (self.heads * LANES) == 0
 
 
+class States(NamedTuple):
+    """Hidden states of tokens: shape (tokens, width) each."""
+
+    middle: Floats
+    """After the layer that `middle_layer` tells."""
+    last: Floats
+
+
 class Encoder:
     """Computes what the tokens of texts mean beside each other."""
 
     def __init__(self, bert: BertModel, library: Library) -> None:
         self._shape = Shape.of(bert)
         self._weights = _weights_of(bert)
-        self._encode = library.function("encode", 6, 2)
+        self._encode = library.function("encode", 7, 2)
         self._team = Team(MOST_THREADS, library.function("help", 1, 0))
 
     @classmethod
@@ -101,8 +110,8 @@ class Encoder:
         library = _compile(shape) if shape.whole else None
         return None if library is None else cls(bert, library)
 
-    def encode(self, words: Floats, places: Floats, lengths: Sequence[int], threads: int) -> Floats:
-        """Return the last hidden states; one call at a time.
+    def encode(self, words: Floats, places: Floats, lengths: Sequence[int], threads: int) -> States:
+        """Return the hidden states; one call at a time.
 
         Args:
             words: What embeds the tokens of all texts, one after the other: shape (tokens, width).
@@ -112,14 +121,15 @@ class Encoder:
         """
         shape, tokens = self._shape, len(words)
         hidden = np.array(words, np.float32, order="C")
+        middle = np.empty_like(hidden)
         added = np.ascontiguousarray(places, np.float32)
         longest = scratch_floats(shape.heads, max(lengths, default=0))
         scratch = np.empty(tokens * (_broadest(shape) + shape.width) + longest, np.float32)
         counts = np.array(lengths, np.int64)
-        addresses = (array.ctypes.data for array in (hidden, added, self._weights, scratch, counts))
+        addresses = (array.ctypes.data for array in (hidden, middle, added, self._weights, scratch, counts))
         with self._team.board(_steps(shape, len(lengths)), threads) as board:
             self._encode(*addresses, board, tokens, len(lengths))
-        return hidden
+        return States(middle, hidden)
 
 
 def _steps(shape: Shape, texts: int) -> int:
@@ -174,14 +184,14 @@ def _compile(shape: Shape) -> Library | None:
 def _define_encode(module: ir.Module, shape: Shape) -> None:
     """Define `encode`, after which the words have become hidden states.
 
-    Its arguments: words and places, float32 (tokens, width); all weights; scratch memory; the lengths of the texts,
-    int64; the board of the team; then the numbers of tokens and texts.
+    Its arguments: words, where to put the states of the middle layer, and places, float32 (tokens, width); all weights;
+    scratch memory; the lengths of the texts, int64; the board of the team; then the numbers of tokens and texts.
     """
     product, gelu = define_product(module), _define_gelu(module, shape)
     attend = define_attention(module, shape.heads, shape.width // shape.heads)
     norm = _define_norm(module, shape)
-    builder, arguments = define(module, "encode", [POINTER] * 6 + [I64] * 2)
-    hidden, places, weights, scratch, lengths, board, tokens, texts = arguments
+    builder, arguments = define(module, "encode", [POINTER] * 7 + [I64] * 2)
+    hidden, middle, places, weights, scratch, lengths, board, tokens, texts = arguments
     broad = scratch
     narrow = at(builder, broad, tokens, _broadest(shape) * FLOAT_BYTES)
     scores = at(builder, narrow, tokens, shape.width * FLOAT_BYTES)
@@ -210,7 +220,7 @@ def _define_encode(module: ir.Module, shape: Shape) -> None:
             first.set(builder.add(first.get(), length))
 
     add_and_norm(places)
-    with counting(builder, 0, shape.layers):
+    with counting(builder, 0, shape.layers) as layer:
         multiply(hidden, shape.width, broad, 3 * shape.width)
         attend_within_texts()
         multiply(narrow, shape.width, broad, shape.width)
@@ -219,7 +229,15 @@ def _define_encode(module: ir.Module, shape: Shape) -> None:
         builder.call(gelu, [broad, tokens, board])
         multiply(broad, shape.inner, narrow, shape.width)
         add_and_norm(narrow)
+        with builder.if_then(builder.icmp_signed("==", layer, constant(I64, middle_layer(shape.layers) - 1))):
+            _copy(builder, hidden, middle, builder.mul(tokens, constant(I64, shape.width // LANES)))
     builder.ret_void()
+
+
+def _copy(builder: ir.IRBuilder, source: ir.Value, target: ir.Value, vectors: ir.Value) -> None:
+    with counting(builder, 0, vectors) as vector:
+        value = load(builder, at(builder, source, vector, _VECTOR_BYTES), FLOATS)
+        store(builder, value, at(builder, target, vector, _VECTOR_BYTES))
 
 
 def _define_gelu(module: ir.Module, shape: Shape) -> ir.Function:

@@ -1,10 +1,10 @@
-"""The form of a query: question, command or comment, read from its first words, its marks and what is often said."""
+"""The form of a query: question, command or comment, read from its first words and its marks."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,7 +15,6 @@ _COMMENT = re.compile(r"^\s*(?:#|//|--|\"\"\"|'''|(?:TODO|FIXME|XXX|HACK)\b)")
 _NAME = re.compile(r"^\W*\w*(?:[^\W_]_\w|\w\()")
 """A name of something in code at the beginning, such as `explain_plan` or `describe(`, which tells nothing."""
 _PERSONAL = re.compile(r"\b(?:i['\u2019](?:m|ve|d|ll)|my|me|myself|i [a-z]+)\b", re.IGNORECASE)
-_ERROR = re.compile(r"^\W*(?:\w+\.)*\w+(?:Error|Exception|Warning)\b")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _READ = 1000
 """Characters looked at."""
@@ -30,17 +29,11 @@ class Form:
     intent: Intent | None
     """The intent that the opener tells."""
     action: bool
-    """Whether it begins with what code is mostly told to do, and with no opener."""
+    """Whether it begins with what code is told to do, and with no opener."""
     question: bool
     """Whether it ends with a question mark."""
     comment: bool
     """Whether it begins with the mark of a comment or of something left to do."""
-    phrases: Mapping[Intent, str]
-    """For each intent that a phrase tells, wherever it stands, the phrase."""
-    refusals: Mapping[Intent, str]
-    """For each intent that is said not to be wanted, the phrase that says so."""
-    error: bool
-    """Whether it begins with the name of an error."""
     personal: bool
     """Whether who asks speaks of themselves."""
     words: int
@@ -68,9 +61,6 @@ def read_form(query: str) -> Form:
         action=opener is None and _match(words, _sayings().actions) is not None,
         question=query.rstrip().endswith("?"),
         comment=bool(_COMMENT.match(query)),
-        phrases=_find(_sayings().phrases, every),
-        refusals=_find(_sayings().refusals, every),
-        error=bool(_ERROR.match(query)),
         personal=bool(_PERSONAL.search(query[:_READ])),
         words=len(every),
     )
@@ -78,16 +68,6 @@ def read_form(query: str) -> Form:
 
 def _words(query: str) -> list[str]:
     return [word.lower().replace("\u2019", "'") for word in _WORD.findall(query[:_READ])]
-
-
-def _find(phrases: Mapping[Intent, Sequence[str]], words: Sequence[str]) -> dict[Intent, str]:
-    """Return the longest phrase of each intent that the words contain, if there is one."""
-    text = f" {' '.join(words)} "
-    found = {
-        intent: max((one for one in some if f" {one} " in text), key=len, default=None)
-        for intent, some in phrases.items()
-    }
-    return {intent: phrase for intent, phrase in found.items() if phrase is not None}
 
 
 def _match(words: Sequence[str], openings: frozenset[str]) -> str | None:
@@ -102,8 +82,6 @@ class _Sayings:
     polite: frozenset[str]
     actions: frozenset[str]
     openers: dict[Intent, frozenset[str]]
-    phrases: dict[Intent, list[str]]
-    refusals: dict[Intent, list[str]]
 
 
 @cache
@@ -113,6 +91,4 @@ def _sayings() -> _Sayings:
         polite=frozenset(data["polite"]),
         actions=frozenset(data["actions"]),
         openers={Intent(name): frozenset(openers) for name, openers in data["openers"].items()},
-        phrases={Intent(name): phrases for name, phrases in data["phrases"].items()},
-        refusals={Intent(name): phrases for name, phrases in data["refusals"].items()},
     )

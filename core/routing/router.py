@@ -1,42 +1,37 @@
-"""Which intent a query has: decided by the similarity of sentence embeddings and the form of the sentence.
+"""Which intent a query has: decided by the cosines of its embedding with what people say, and its form.
 
-A query is compared, by cosine, with the mean of each route's utterances, in the directions that tell
-intents apart and not topics. Form settles what meaning cannot: "explain the function that sorts" and
-"write a function that sorts" are nearly the same to a sentence embedding, and their first words are
-not. No language model is asked.
+A query is compared with the utterances of both routes by how it is worded, not by what it is about
+(see `core.knowledge.wording`). Its form, a question, a command or a comment, speaks for itself. No
+language model is asked.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.knowledge.embedder import Vectors
 from core.messages import Intent, RouteChoice
+from core.routing.classifier import Classifier
 from core.routing.feedback import Feedback, Overrule
 from core.routing.form import Form, read_form
-from core.routing.prototypes import Prototypes
 
-_SURE = 0.06
+_SURE = 0.6
 """Margin from which the person need not be asked."""
+_STEEPNESS = 5.0
+"""How fast a query becomes probable to have an intent with what speaks for it."""
 
-# What each observation adds to the score of the intent it speaks for. Differences of cosines
-# between the routes are mostly between 0.05 and 0.25.
-_OPENER_EXPLAIN, _OPENER_GENERATE = 0.115, 0.06
-_ACTION = 0.03
-_QUESTION_MARK = 0.055
-_COMMENT_MARK = 0.12
-_PHRASE = 0.08
-_REFUSAL = 0.2
-"""More than other words: who says "no explanation" is near those who want one."""
-_ERROR = 0.06
-_STATEMENT_SHORT, _STATEMENT_LONG = 0.03, 0.15
-_SHORT, _LONG = 12, 30
-"""Words. A task may take a paragraph without a question; so may what somebody does not understand, but then they
-speak of themselves."""
-_SELECTION = 0.03
-_CHOSEN = 0.5
-"""Speaks for what a person has chosen for nearly the same query, and as much against the other."""
+# What an observation says for an intent. What the utterances say is mostly between 0 and 1.
+_OPENER_EXPLAIN, _OPENER_GENERATE = 0.12, 0.3
+_QUESTION_MARK = 0.23
+_STATEMENT = 0.2
+_SHORT = 20
+"""Words of a text in which somebody who speaks of themselves hardly tells what they do not understand."""
+_COMMENT_MARK = 0.5
+_SELECTION = 0.05
+_CHOSEN = 4.0
+"""More than everything else: a person has chosen for nearly the same query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,35 +46,48 @@ class _Evidence:
 class Router:
     """Compares a query with what people say on each route. Deterministic."""
 
-    def __init__(self, prototypes: Prototypes) -> None:
-        self._prototypes = prototypes
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
 
     def route(
-        self, query: str, vector: Vectors, *, has_selection: bool, feedback: Feedback | None = None
+        self,
+        query: str,
+        meaning: Vectors,
+        wording: Vectors,
+        *,
+        has_selection: bool,
+        feedback: Feedback | None = None,
     ) -> RouteChoice:
-        """Return the intent with the higher score; scores are cosines plus what the form adds.
+        """Return the more probable intent; scores are how probable each is.
 
         Args:
             query: The words of the query.
-            vector: Its embedding: shape (dimension,), unit length.
+            meaning: What it is about, as the embedder reads it: shape (dimension,).
+            wording: How it is worded: shape (another dimension,).
             has_selection: Whether code is selected in the editor.
             feedback: What a person has chosen for earlier queries.
         """
-        evidence = _weigh(read_form(query), has_selection=has_selection)
-        chosen = feedback.nearest(query, vector) if feedback is not None else None
+        evidence = [self._compare(wording), *_weigh(read_form(query), has_selection=has_selection)]
+        chosen = feedback.nearest(query, meaning) if feedback is not None else None
         if chosen is not None:
-            evidence += _recall(chosen)
-        cosines = self._prototypes.cosines(vector)
-        scores = {intent: _clamp(cosines[intent] + _sum(evidence, intent)) for intent in Intent}
-        winner, other = sorted(Intent, key=lambda intent: -scores[intent])
-        margin = scores[winner] - scores[other]
+            evidence.append(_recall(chosen))
+        lead = _sum(evidence, Intent.GENERATE) - _sum(evidence, Intent.EXPLAIN)
+        code = 1 / (1 + math.exp(-_STEEPNESS * lead))
+        margin = abs(2 * code - 1)
+        winner = Intent.GENERATE if lead > 0 else Intent.EXPLAIN
         return RouteChoice(
             intent=winner,
-            scores={intent.value: round(scores[intent], 4) for intent in Intent},
+            scores={Intent.EXPLAIN.value: round(1 - code, 4), Intent.GENERATE.value: round(code, 4)},
             margin=round(margin, 4),
             sure=margin >= _SURE,
-            reason=_reason(winner, cosines, evidence),
+            reason=_reason(winner, evidence),
         )
+
+    def _compare(self, wording: Vectors) -> _Evidence:
+        lean = self._classifier.lean(wording)
+        nearest, cosine = self._classifier.nearest(wording)
+        intent = Intent.GENERATE if lean > 0 else Intent.EXPLAIN
+        return _Evidence(intent, abs(lean), f"worded as is said for it, most like “{nearest}”, cosine {cosine:.2f}")
 
 
 def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
@@ -87,10 +95,8 @@ def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
 
     1. The mark of a comment is a request for code, also when the comment is worded as a question.
     2. The first words tell a question from a command; a question mark makes a question surer.
-    3. A verb that tells code what to do is a weaker sign of a command.
-    4. What is neither, and has no question mark, states what code should do: the longer, the surer, unless it
-       tells of a person.
-    5. Some phrases tell wherever they stand what is wanted, or what is not, and who begins with an error wants to know its cause.
+    3. What has neither an opener of a question nor its mark states what code should do, unless somebody tells a
+       longer story of their own.
     """
     found = []
     if form.comment:
@@ -98,44 +104,28 @@ def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
     if form.intent is not None and not (form.comment and form.intent is Intent.EXPLAIN):
         weight = _OPENER_EXPLAIN if form.intent is Intent.EXPLAIN else _OPENER_GENERATE
         found.append(_Evidence(form.intent, weight, f"it begins with “{form.opener}”"))
-    if form.action and not form.question:
-        found.append(_Evidence(Intent.GENERATE, _ACTION, "it tells what code is to do"))
     if form.question:
         found.append(_Evidence(Intent.EXPLAIN, _QUESTION_MARK, "it ends with a question mark"))
-    elif form.comment or form.intent is not Intent.EXPLAIN:
-        found.append(_Evidence(Intent.GENERATE, _statement_weight(form), "it is no question"))
-    found += [_Evidence(intent, _PHRASE, f"it says “{phrase}”") for intent, phrase in form.phrases.items()]
-    found += [_Evidence(_other(intent), _REFUSAL, f"it says “{phrase}”") for intent, phrase in form.refusals.items()]
-    if form.error:
-        found.append(_Evidence(Intent.EXPLAIN, _ERROR, "it begins with an error"))
+    elif _states_a_task(form):
+        found.append(_Evidence(Intent.GENERATE, _STATEMENT, "it is no question"))
     if has_selection:
         found.append(_Evidence(Intent.EXPLAIN, _SELECTION, "code is selected"))
     return found
 
 
-def _other(intent: Intent) -> Intent:
-    return Intent.GENERATE if intent is Intent.EXPLAIN else Intent.EXPLAIN
+def _states_a_task(form: Form) -> bool:
+    asks = form.question or (form.intent is Intent.EXPLAIN and not form.comment)
+    return not asks and (form.words <= _SHORT or not form.personal)
 
 
-def _recall(chosen: Overrule) -> list[_Evidence]:
-    words = f"you have chosen {chosen.intent.value} for “{chosen.query}”"
-    return [_Evidence(intent, _CHOSEN if intent is chosen.intent else -_CHOSEN, words) for intent in Intent]
-
-
-def _statement_weight(form: Form) -> float:
-    length = min(1.0, max(0.0, (form.words - _SHORT) / (_LONG - _SHORT)))
-    return _STATEMENT_SHORT if form.personal else _STATEMENT_SHORT + length * (_STATEMENT_LONG - _STATEMENT_SHORT)
+def _recall(chosen: Overrule) -> _Evidence:
+    return _Evidence(chosen.intent, _CHOSEN, f"you have chosen {chosen.intent.value} for “{chosen.query}”")
 
 
 def _sum(evidence: Sequence[_Evidence], intent: Intent) -> float:
     return sum(one.weight for one in evidence if one.intent is intent)
 
 
-def _reason(winner: Intent, cosines: dict[Intent, float], evidence: Sequence[_Evidence]) -> str:
-    compared = ", ".join(f"{intent.value} {cosine:.2f}" for intent, cosine in cosines.items())
+def _reason(winner: Intent, evidence: Sequence[_Evidence]) -> str:
     speaking = [f"{one.words} ({one.intent.value} {one.weight:+.2f})" for one in evidence]
-    return "; ".join([f"taken as {winner.value}: meaning {compared}", *speaking])
-
-
-def _clamp(score: float) -> float:
-    return min(1.0, max(-1.0, score))
+    return "; ".join([f"taken as {winner.value}", *speaking])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.knowledge.embedder import Vectors
+from core.knowledge.embedder import Readings, Vectors
 
 
 class WordEmbedder:
@@ -25,6 +25,11 @@ class WordEmbedder:
         sums = [sum((self._word(word) for word in re.findall(r"\w+", text.lower())), self._word("")) for text in texts]
         vectors = np.asarray(sums, np.float32).reshape(len(texts), self.dimension)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+    def read(self, texts: Sequence[str]) -> Readings:
+        """Texts are worded alike, too, if they share words."""
+        vectors = self.embed(texts)
+        return Readings(vectors, vectors)
 
     def _word(self, word: str) -> Vectors:
         seed = zlib.crc32(f"{self.fingerprint} {word}".encode("utf-8", "replace"))

@@ -55,6 +55,31 @@ def assert_same_vectors(embedder: SentenceEmbedder, library: Any) -> None:
     assert np.abs(embedder.embed(TEXTS) - expected).max() < 1e-6
 
 
+def assert_same_wording(embedder: SentenceEmbedder, library: Any) -> None:
+    """Compare with what the library's own layers give, text by text."""
+    import torch  # noqa: PLC0415 - seconds of import
+
+    bert, tokenizer = library[0].auto_model, library.tokenizer
+    expected = []
+    for text in TEXTS:
+        tokens = tokenizer([text], truncation=True, max_length=library.max_seq_length, return_tensors="pt")
+        with torch.inference_mode():
+            states = bert(**tokens, output_hidden_states=True).hidden_states[4][0].numpy()
+        words = states[1:-1] if len(states) > 2 else states
+        parts = [states.mean(axis=0), words[:4].mean(axis=0), words[-4:].mean(axis=0)]
+        parts = [weight * part / np.linalg.norm(part) for weight, part in zip((1, 0.7, 0.7), parts, strict=True)]
+        expected.append(np.concatenate(parts) / np.linalg.norm(np.concatenate(parts)))
+    together = embedder.read(TEXTS)
+    assert np.abs(together.wording - np.stack(expected)).max() < 1e-5
+    assert np.abs(together.meaning - embedder.embed(TEXTS)).max() < 1e-6
+    alone = np.concatenate([embedder.read([text]).wording for text in TEXTS])
+    assert np.abs(alone - together.wording).max() < 1e-6
+
+
+def test_wording_is_what_the_middle_layer_tells(embedder: SentenceEmbedder, library: Any) -> None:
+    assert_same_wording(embedder, library)
+
+
 def test_vectors_are_those_of_the_library(embedder: SentenceEmbedder, library: Any) -> None:
     assert_same_vectors(embedder, library)
 
@@ -86,4 +111,10 @@ def test_other_models_are_embedded_as_they_ask_for(
     shutil.copytree(folder, other)
     settings = json.loads((other / file).read_text("utf-8"))
     (other / file).write_text(json.dumps(settings | change), "utf-8")
-    assert_same_vectors(SentenceEmbedder(other), SentenceTransformer(str(other), device="cpu", local_files_only=True))
+    embedder, library = (
+        SentenceEmbedder(other),
+        SentenceTransformer(str(other), device="cpu", local_files_only=True),
+    )
+    assert_same_vectors(embedder, library)
+    if "prompts" not in change:  # which are read before the text
+        assert_same_wording(embedder, library)

@@ -4,8 +4,8 @@ import numpy as np
 from fakes.word_embedder import WordEmbedder
 
 from core.messages import Intent, RouteChoice
+from core.routing.classifier import Classifier
 from core.routing.feedback import Feedback, Overrule
-from core.routing.prototypes import Prototypes
 from core.routing.router import Router
 from core.routing.routes import Route
 
@@ -21,8 +21,9 @@ def chosen(query: str, intent: Intent) -> Overrule:
 
 
 def route(query: str, *overrules: Overrule) -> RouteChoice:
-    router = Router(Prototypes.of(ROUTES, EMBEDDER))
-    return router.route(query, EMBEDDER.embed([query])[0], has_selection=False, feedback=Feedback(overrules))
+    meaning, wording = (one[0] for one in EMBEDDER.read([query]))
+    router = Router(Classifier.of(ROUTES, EMBEDDER))
+    return router.route(query, meaning, wording, has_selection=False, feedback=Feedback(overrules))
 
 
 def test_a_choice_decides_for_the_same_query_whatever_speaks_against_it() -> None:
@@ -31,7 +32,7 @@ def test_a_choice_decides_for_the_same_query_whatever_speaks_against_it() -> Non
     choice = route(query, chosen(query, Intent.EXPLAIN))
     assert (choice.intent, choice.sure) == (Intent.EXPLAIN, True)
     assert query in str(choice.reason)
-    assert all(-1 <= score <= 1 for score in choice.scores.values())
+    assert all(0 <= score <= 1 for score in choice.scores.values())
 
 
 def test_a_choice_decides_for_nearly_the_same_query() -> None:

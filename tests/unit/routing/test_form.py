@@ -43,40 +43,20 @@ def test_marks_are_seen() -> None:
 
 @pytest.mark.parametrize(
     ("query", "action"),
-    [("please cache results on disk", True), ("explain how to cache results", False), ("results of the cache", False)],
+    [
+        ("please cache results on disk", True),
+        ("Please rewrite it for me", True),
+        ("explain how to cache results", False),
+        ("results of the cache", False),
+    ],
 )
 def test_a_command_is_told_by_its_verb(query: str, action: bool) -> None:
     assert read_form(query).action is action
 
 
-@pytest.mark.parametrize(
-    ("query", "phrases"),
-    [
-        ("no idea what it is, just tell me", {Intent.EXPLAIN: "just tell me"}),
-        ("I DON\u2019T GET this, rewrite it", {Intent.EXPLAIN: "don't get", Intent.GENERATE: "rewrite"}),
-        ("unrewritten", {}),
-    ],
-)
-def test_phrases_tell_an_intent_wherever_they_stand(query: str, phrases: dict[Intent, str]) -> None:
-    assert read_form(query).phrases == phrases
-
-
-def test_what_is_not_wanted_is_told() -> None:
-    assert read_form("No explanation, only the code!").refusals == {Intent.EXPLAIN: "no explanation"}
-    assert read_form("only the idea, don\u2019t write it for me").refusals == {Intent.GENERATE: "don't write"}
-
-
-@pytest.mark.parametrize(
-    ("query", "error"),
-    [
-        ("KeyError: 'id'", True),
-        ('"sqlite3.OperationalError: no such table" after the upgrade', True),
-        ("raise a KeyError", False),
-        ("Errors are collected in a list", False),
-    ],
-)
-def test_a_query_that_begins_with_an_error_is_seen(query: str, error: bool) -> None:
-    assert read_form(query).error is error
+@pytest.mark.parametrize(("query", "words"), [("", 0), ("don\u2019t  sort_me, please!", 4), ("a b " * 5000, 500)])
+def test_words_are_counted(query: str, words: int) -> None:
+    assert read_form(query).words == words
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from fakes.word_embedder import WordEmbedder
 
 from core.errors import StorageFailed
 from core.messages import Intent, RouteChoice
-from core.routing.prototypes import Prototypes
+from core.routing.classifier import Classifier
 from core.routing.router import Router
 from core.routing.routes import Route, load_routes
 
@@ -18,17 +18,24 @@ ROUTES = [
 
 
 def route(query: str, *, has_selection: bool = False) -> RouteChoice:
+    return routed(ROUTES, query, has_selection=has_selection)
+
+
+def routed(routes: list[Route], query: str, *, has_selection: bool = False) -> RouteChoice:
     embedder = WordEmbedder()
-    return Router(Prototypes.of(ROUTES, embedder)).route(query, embedder.embed([query])[0], has_selection=has_selection)
+    meaning, wording = (one[0] for one in embedder.read([query]))
+    return Router(Classifier.of(routes, embedder)).route(query, meaning, wording, has_selection=has_selection)
 
 
 def test_scores_margin_and_reason_are_told() -> None:
     choice = route("why does it sort")
     assert choice.intent is Intent.EXPLAIN
-    assert choice.scores["explain"] > choice.scores["generate"]
+    assert choice.scores["explain"] > choice.scores["generate"] > 0
+    assert sum(choice.scores.values()) == pytest.approx(1)
     assert choice.margin == pytest.approx(choice.scores["explain"] - choice.scores["generate"], abs=2e-4)
     assert choice.sure
     assert "begins with “why”" in str(choice.reason)
+    assert "most like “why does it sort”, cosine 1.00" in str(choice.reason)
 
 
 def test_routing_is_deterministic() -> None:
@@ -49,12 +56,9 @@ def test_a_selection_speaks_for_an_explanation() -> None:
 
 def test_a_narrow_margin_is_not_sure() -> None:
     alike = [Route(intent=intent, utterances=("a list",)) for intent in Intent]
-    embedder = WordEmbedder()
-    choice = Router(Prototypes.of(alike, embedder)).route(
-        "the list?", embedder.embed(["the list?"])[0], has_selection=False
-    )
+    choice = routed(alike, "the list?")
     assert choice.intent is Intent.EXPLAIN
-    assert 0 < choice.margin < 0.1
+    assert 0 < choice.margin < 0.6
     assert not choice.sure
 
 

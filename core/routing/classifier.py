@@ -1,0 +1,123 @@
+"""What people said who had an intent, and what that says about the intent of others.
+
+Kernel ridge regression (Saunders et al. 1998) of the intent on the wording of utterances: each
+utterance has a weight, speaks for or against an intent of a query that is worded like it, the more
+the greater their cosine, and all weights together give the utterances their own intents back, nearly.
+An utterance that the others tell already has a small weight, and one that none is like a large one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from core.knowledge.embedder import Embedder, Vectors
+from core.messages import Intent
+from core.routing.routes import Route
+
+log = logging.getLogger(__name__)
+
+_NARROWNESS = 3.0
+"""How fast an utterance says less about those that are less like it; e to the power of minus this at a cosine of 0."""
+_RIDGE = 0.1
+"""How far an utterance may be from its own intent, as a share of what it says about itself."""
+_STORED = np.float16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classifier:
+    """Utterances and how much each of them says. Deterministic."""
+
+    utterances: tuple[str, ...]
+    wordings: Vectors
+    """How each is worded: shape (utterances, dimension), of unit length within the precision that is stored."""
+    weights: Vectors
+    """What each says: shape (utterances,). Positive speaks for code, negative for an explanation."""
+
+    @classmethod
+    def of(cls, routes: Sequence[Route], embedder: Embedder) -> Classifier:
+        """Embed the utterances of routes and weigh them."""
+        utterances = _utterances(routes)
+        # Rounded before anything is computed, so that what is read from a file later says the same.
+        wordings = embedder.read(utterances).wording.astype(_STORED).astype(np.float32)
+        intents = [_SIGNS[route.intent] for route in routes for _ in route.utterances]
+        alike = _alike(wordings @ wordings.T).astype(np.float64)
+        weights = np.linalg.solve(alike + _RIDGE * np.eye(len(alike)), np.array(intents))
+        return cls(utterances=utterances, wordings=wordings, weights=weights.astype(np.float32))
+
+    def lean(self, wording: Vectors) -> float:
+        """Return what all utterances say about a query, mostly between -1, an explanation, and 1, code.
+
+        Args:
+            wording: How it is worded: shape (dimension,).
+        """
+        return float(_alike(self.wordings @ wording) @ self.weights)
+
+    def nearest(self, wording: Vectors) -> tuple[str, float]:
+        """Return the utterance that is worded most like a query, and their cosine."""
+        cosines = self.wordings @ wording
+        best = int(np.argmax(cosines))
+        return self.utterances[best], float(cosines[best])
+
+
+_SIGNS = {Intent.EXPLAIN: -1.0, Intent.GENERATE: 1.0}
+
+
+def load_classifier(embedder: Embedder, routes: Sequence[Route], cache: Path) -> Classifier:
+    """Return the classifier of routes, which takes seconds if `cache` does not have it yet.
+
+    The file is of no value: it is made anew where it is missing, of other routes or another
+    embedder, or damaged.
+    """
+    key = _key(embedder, routes)
+    found = _read(cache, key, _utterances(routes))
+    if found is None:
+        found = Classifier.of(routes, embedder)
+        try:
+            _write(cache, key, found)
+        except OSError as error:
+            log.warning("the routes will be embedded again next time: %s", error)
+    return found
+
+
+def _utterances(routes: Sequence[Route]) -> tuple[str, ...]:
+    return tuple(utterance for route in routes for utterance in route.utterances)
+
+
+def _alike(cosines: Vectors) -> Vectors:
+    """Return how much utterances of these cosines say about each other: a Gaussian of their distance."""
+    return np.asarray(np.exp(_NARROWNESS * (cosines - 1)), np.float32)
+
+
+def _key(embedder: Embedder, routes: Sequence[Route]) -> str:
+    said = [embedder.fingerprint, _NARROWNESS, _RIDGE, *([route.intent.value, *route.utterances] for route in routes)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _read(cache: Path, key: str, utterances: tuple[str, ...]) -> Classifier | None:
+    try:
+        with np.load(cache) as stored:
+            if str(stored["key"]) != key:
+                return None
+            wordings = stored["wordings"].astype(np.float32)
+            return Classifier(utterances=utterances, wordings=wordings, weights=stored["weights"])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+
+
+def _write(cache: Path, key: str, classifier: Classifier) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    wordings = classifier.wordings.astype(_STORED)
+    # In a folder of its own, which goes whatever happens: no half-written file is left on a full disk.
+    with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
+        made = Path(folder) / cache.name
+        np.savez(made, key=np.array(key), wordings=wordings, weights=classifier.weights)
+        made.replace(cache)
