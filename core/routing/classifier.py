@@ -8,7 +8,6 @@ An utterance that the others tell already has a small weight, and one that none 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import tempfile
@@ -45,13 +44,15 @@ class Classifier:
     @classmethod
     def of(cls, routes: Sequence[Route], embedder: Embedder) -> Classifier:
         """Embed the utterances of routes and weigh them."""
-        utterances = _utterances(routes)
-        # Rounded before anything is computed, so that what is read from a file later says the same.
-        wordings = embedder.read(utterances).wording.astype(_STORED).astype(np.float32)
+        return cls.fit(routes, _embed(_utterances(routes), embedder))
+
+    @classmethod
+    def fit(cls, routes: Sequence[Route], wordings: Vectors) -> Classifier:
+        """Weigh the utterances of routes, whose wordings are given in their order: shape (utterances, dimension)."""
         intents = [_SIGNS[route.intent] for route in routes for _ in route.utterances]
         alike = _alike(wordings @ wordings.T).astype(np.float64)
         weights = np.linalg.solve(alike + _RIDGE * np.eye(len(alike)), np.array(intents))
-        return cls(utterances=utterances, wordings=wordings, weights=weights.astype(np.float32))
+        return cls(utterances=_utterances(routes), wordings=wordings, weights=weights.astype(np.float32))
 
     def lean(self, wording: Vectors) -> float:
         """Return what all utterances say about a query, mostly between -1, an explanation, and 1, code.
@@ -72,24 +73,31 @@ _SIGNS = {Intent.EXPLAIN: -1.0, Intent.GENERATE: 1.0}
 
 
 def load_classifier(embedder: Embedder, routes: Sequence[Route], cache: Path) -> Classifier:
-    """Return the classifier of routes, which takes seconds if `cache` does not have it yet.
+    """Return the classifier of routes, embedding those utterances that `cache` does not have yet: all take seconds.
 
-    The file is of no value: it is made anew where it is missing, of other routes or another
-    embedder, or damaged.
+    The file is of no value: it is made anew where it is missing, of another embedder, or damaged.
     """
-    key = _key(embedder, routes)
-    found = _read(cache, key, _utterances(routes))
-    if found is None:
-        found = Classifier.of(routes, embedder)
+    utterances = _utterances(routes)
+    known = _read(cache, embedder.fingerprint)
+    missing = [one for one in dict.fromkeys(utterances) if one not in known]
+    if missing:
+        known |= dict(zip(missing, _embed(missing, embedder), strict=True))
+    wordings = np.stack([known[one] for one in utterances])
+    if missing:
         try:
-            _write(cache, key, found)
+            _write(cache, embedder.fingerprint, utterances, wordings)
         except OSError as error:
             log.warning("the routes will be embedded again next time: %s", error)
-    return found
+    return Classifier.fit(routes, wordings)
 
 
 def _utterances(routes: Sequence[Route]) -> tuple[str, ...]:
     return tuple(utterance for route in routes for utterance in route.utterances)
+
+
+def _embed(utterances: Sequence[str], embedder: Embedder) -> Vectors:
+    # Rounded before anything is computed, so that what is read from a file later says the same.
+    return embedder.read(utterances).wording.astype(_STORED).astype(np.float32)
 
 
 def _alike(cosines: Vectors) -> Vectors:
@@ -97,27 +105,25 @@ def _alike(cosines: Vectors) -> Vectors:
     return np.asarray(np.exp(_NARROWNESS * (cosines - 1)), np.float32)
 
 
-def _key(embedder: Embedder, routes: Sequence[Route]) -> str:
-    said = [embedder.fingerprint, _NARROWNESS, _RIDGE, *([route.intent.value, *route.utterances] for route in routes)]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
-
-
-def _read(cache: Path, key: str, utterances: tuple[str, ...]) -> Classifier | None:
+def _read(cache: Path, fingerprint: str) -> dict[str, Vectors]:
     try:
         with np.load(cache) as stored:
-            if str(stored["key"]) != key:
-                return None
-            wordings = stored["wordings"].astype(np.float32)
-            return Classifier(utterances=utterances, wordings=wordings, weights=stored["weights"])
+            if str(stored["fingerprint"]) != fingerprint:
+                return {}
+            return dict(zip(json.loads(str(stored["utterances"])), stored["wordings"].astype(np.float32), strict=True))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        return None
+        return {}
 
 
-def _write(cache: Path, key: str, classifier: Classifier) -> None:
+def _write(cache: Path, fingerprint: str, utterances: Sequence[str], wordings: Vectors) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
-    wordings = classifier.wordings.astype(_STORED)
     # In a folder of its own, which goes whatever happens: no half-written file is left on a full disk.
     with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
         made = Path(folder) / cache.name
-        np.savez(made, key=np.array(key), wordings=wordings, weights=classifier.weights)
+        np.savez_compressed(
+            made,
+            fingerprint=np.array(fingerprint),
+            utterances=np.array(json.dumps(utterances)),
+            wordings=wordings.astype(_STORED),
+        )
         made.replace(cache)

@@ -75,16 +75,22 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, content: bytes | None) -> 
     assert kept.embedded == []
 
 
-def test_other_utterances_and_another_embedder_are_embedded(tmp_path: Path) -> None:
+def test_another_embedder_embeds_anew(tmp_path: Path) -> None:
     cache = tmp_path / "routes.npz"
     load_classifier(WordEmbedder(), ROUTES, cache)
     other = WordEmbedder("words-2")
     load_classifier(other, ROUTES, cache)
     assert other.embedded
-    more = [replace(ROUTES[0], utterances=(*ROUTES[0].utterances, "why me")), ROUTES[1]]
-    again = WordEmbedder("words-2")
-    assert "why me" in load_classifier(again, more, cache).utterances
-    assert "why me" in again.embedded
+
+
+def test_of_more_routes_only_what_is_new_is_embedded(tmp_path: Path) -> None:
+    cache = tmp_path / "routes.npz"
+    load_classifier(WordEmbedder(), ROUTES, cache)
+    more = [replace(ROUTES[0], utterances=("why me", *ROUTES[0].utterances)), ROUTES[1]]
+    later = WordEmbedder()
+    found = load_classifier(later, more, cache)
+    assert later.embedded == ["why me"]
+    assert same(found, Classifier.of(more, WordEmbedder()))
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path) -> None:
