@@ -164,6 +164,9 @@ class Retrieval:
                 return self._shelf
             self._shelf.knowledge.close()
             self._shelf = None
+        on_phase(
+            Phase(name=PhaseName.LOADING, message="Reading what people say on each route: seconds, the first time")
+        )
         routes = load_routes(self._folders.root / OWN_ROUTES)
         router = Router(load_classifier(embedder, routes, self._folders.cache / CLASSIFIER))
         knowledge = KnowledgeBase.open(self._folders.knowledge, embedder, self._on_change)

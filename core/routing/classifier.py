@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -29,6 +30,15 @@ _NARROWNESS = 3.0
 _RIDGE = 0.1
 """How far an utterance may be from its own intent, as a share of what it says about itself."""
 _STORED = np.float16
+
+
+class Leaning(NamedTuple):
+    """What utterances say about a query."""
+
+    lean: float
+    """Mostly between -1, an explanation, and 1, code."""
+    utterance: str
+    """The one that says most for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +64,15 @@ class Classifier:
         weights = np.linalg.solve(alike + _RIDGE * np.eye(len(alike)), np.array(intents))
         return cls(utterances=_utterances(routes), wordings=wordings, weights=weights.astype(np.float32))
 
-    def lean(self, wording: Vectors) -> float:
-        """Return what all utterances say about a query, mostly between -1, an explanation, and 1, code.
+    def compare(self, wording: Vectors) -> Leaning:
+        """Return what all utterances say about a query.
 
         Args:
             wording: How it is worded: shape (dimension,).
         """
-        return float(_alike(self.wordings @ wording) @ self.weights)
-
-    def nearest(self, wording: Vectors) -> tuple[str, float]:
-        """Return the utterance that is worded most like a query, and their cosine."""
-        cosines = self.wordings @ wording
-        best = int(np.argmax(cosines))
-        return self.utterances[best], float(cosines[best])
+        said = _alike(self.wordings @ wording) * self.weights
+        lean = float(said.sum())
+        return Leaning(lean, self.utterances[int(np.argmax(said * np.sign(lean)))])
 
 
 _SIGNS = {Intent.EXPLAIN: -1.0, Intent.GENERATE: 1.0}

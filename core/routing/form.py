@@ -28,6 +28,8 @@ class Form:
     """The words it begins with, if they tell an intent."""
     intent: Intent | None
     """The intent that the opener tells."""
+    order: bool
+    """Whether the opener is an order and no question."""
     action: bool
     """Whether it begins with what code is told to do, and with no opener."""
     question: bool
@@ -58,6 +60,7 @@ def read_form(query: str) -> Form:
     return Form(
         opener=opener,
         intent=intent,
+        order=opener in _sayings().orders,
         action=opener is None and _match(words, _sayings().actions) is not None,
         question=query.rstrip().endswith("?"),
         comment=bool(_COMMENT.match(query)),
@@ -82,13 +85,16 @@ class _Sayings:
     polite: frozenset[str]
     actions: frozenset[str]
     openers: dict[Intent, frozenset[str]]
+    orders: frozenset[str]
 
 
 @cache
 def _sayings() -> _Sayings:
     data = tomllib.loads(resources.files("core.routing").joinpath("data", "form.toml").read_text("utf-8"))
+    ask, explain, generate = (frozenset(data["openers"][name]) for name in ("ask", "explain", "generate"))
     return _Sayings(
         polite=frozenset(data["polite"]),
         actions=frozenset(data["actions"]),
-        openers={Intent(name): frozenset(openers) for name, openers in data["openers"].items()},
+        openers={Intent.EXPLAIN: ask | explain, Intent.GENERATE: generate},
+        orders=explain | generate,
     )

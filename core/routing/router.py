@@ -23,7 +23,8 @@ _STEEPNESS = 5.0
 """How fast a query becomes probable to have an intent with what speaks for it."""
 
 # What an observation says for an intent. What the utterances say is mostly between 0 and 1.
-_OPENER_EXPLAIN, _OPENER_GENERATE = 0.12, 0.3
+_ORDER = {Intent.EXPLAIN: 0.5, Intent.GENERATE: 0.3}
+_QUESTION = 0.12
 _QUESTION_MARK = 0.23
 _STATEMENT = 0.2
 _SHORT = 20
@@ -84,17 +85,16 @@ class Router:
         )
 
     def _compare(self, wording: Vectors) -> _Evidence:
-        lean = self._classifier.lean(wording)
-        nearest, cosine = self._classifier.nearest(wording)
+        lean, utterance = self._classifier.compare(wording)
         intent = Intent.GENERATE if lean > 0 else Intent.EXPLAIN
-        return _Evidence(intent, abs(lean), f"worded as is said for it, most like “{nearest}”, cosine {cosine:.2f}")
+        return _Evidence(intent, abs(lean), f"it is worded as is said for it, above all “{utterance}”")
 
 
 def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
     """Return what the form says.
 
     1. The mark of a comment is a request for code, also when the comment is worded as a question.
-    2. The first words tell a question from a command; a question mark makes a question surer.
+    2. The first words tell an order, or less surely a question; a question mark makes a question surer.
     3. What has neither an opener of a question nor its mark states what code should do, unless somebody tells a
        longer story of their own.
     """
@@ -102,7 +102,7 @@ def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
     if form.comment:
         found.append(_Evidence(Intent.GENERATE, _COMMENT_MARK, "it is a comment"))
     if form.intent is not None and not (form.comment and form.intent is Intent.EXPLAIN):
-        weight = _OPENER_EXPLAIN if form.intent is Intent.EXPLAIN else _OPENER_GENERATE
+        weight = _ORDER[form.intent] if form.order else _QUESTION
         found.append(_Evidence(form.intent, weight, f"it begins with “{form.opener}”"))
     if form.question:
         found.append(_Evidence(Intent.EXPLAIN, _QUESTION_MARK, "it ends with a question mark"))

@@ -64,9 +64,9 @@ async def test_only_tasks_whose_tests_pass_are_stored_and_count_as_verified(engi
 
 
 async def test_a_wrong_route_is_not_taken_again(engine: EngineClient) -> None:
-    query = "why not a websocket server that greets each guest"
+    query = "describe a websocket server that greets each guest"
     before = (await engine.call(LookUpRequest(query=query), LookUp)).route
-    assert before.intent is Intent.EXPLAIN
+    assert before.intent is Intent.EXPLAIN, before.reason
     answer = await engine.call(AskRequest(query=query, intent=Intent.GENERATE), Generation)
     assert answer.status == "unknown"
     after = (await engine.call(LookUpRequest(query=query), LookUp)).route

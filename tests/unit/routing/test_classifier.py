@@ -20,7 +20,7 @@ ROUTES = [
 
 def lean(routes: list[Route], text: str) -> float:
     embedder = WordEmbedder()
-    return Classifier.of(routes, embedder).lean(embedder.read([text]).wording[0])
+    return Classifier.of(routes, embedder).compare(embedder.read([text]).wording[0]).lean
 
 
 def same(one: Classifier, other: Classifier) -> bool:
@@ -48,11 +48,11 @@ def test_utterances_keep_their_own_intents_and_how_many_a_route_has_says_nothing
     assert abs(lean(uneven, "quite another thing altogether")) < 0.3
 
 
-def test_the_utterance_that_is_most_like_a_query_is_told() -> None:
+def test_the_utterance_that_says_most_for_it_is_told() -> None:
     embedder = WordEmbedder()
-    classifier = Classifier.of(ROUTES, embedder)
-    nearest, cosine = classifier.nearest(embedder.read(["write dates"]).wording[0])
-    assert (nearest, cosine) == ("write dates", pytest.approx(1, abs=1e-3))
+    classifier = Classifier.of([*ROUTES, Route(intent=Intent.EXPLAIN, utterances=("write why",))], embedder)
+    assert classifier.compare(embedder.read(["write dates"]).wording[0]).utterance == "write dates"
+    assert classifier.compare(embedder.read(["why write"]).wording[0]).utterance == "write why"
 
 
 def test_utterances_are_embedded_once(tmp_path: Path) -> None:

@@ -34,6 +34,13 @@ def test_first_words_tell_the_intent(query: str, opener: str | None, intent: Int
     assert (form.opener, form.intent) == (opener, intent)
 
 
+@pytest.mark.parametrize(
+    ("query", "order"), [("describe it", True), ("please write it", True), ("what is it", False), ("it is it", False)]
+)
+def test_an_order_is_told_from_a_question(query: str, order: bool) -> None:
+    assert read_form(query).order is order
+
+
 def test_marks_are_seen() -> None:
     assert read_form("  # is it prime?").comment
     assert read_form("TODO: strip the lines").comment
