@@ -242,8 +242,7 @@ function drawBadges(entry: Entry, answer: Answer, send: Send): HTMLElement {
   return h(
     "ul",
     { class: "badges", "aria-label": "How this was answered" },
-    route &&
-      badge(`${route.intent} ${score(route, route.intent)}`, why(route), route.sure === false ? "unsure" : "route"),
+    route && badge(`${route.intent} ${certainty(route)}`, why(route), route.sure === false ? "unsure" : "route"),
     answer.model && badge(answer.model.split("/").at(-1) ?? answer.model, `Model: ${answer.model}`),
     answer.status === "answered" && badge(...memory(answer)),
     timings.total !== undefined && badge(speed(timings), breakdown(timings)),
@@ -261,6 +260,12 @@ function drawBadges(entry: Entry, answer: Answer, send: Send): HTMLElement {
 
 function badge(text: string, title: string, kind = ""): HTMLElement {
   return h("li", { class: `badge ${kind}`.trim(), title, "aria-label": `${text}. ${title}` }, text);
+}
+
+/** How probable the route was, unless somebody chose it against the odds. */
+function certainty(route: RouteChoice): string {
+  const chosen = Object.values(route.scores).some((other) => other > (route.scores[route.intent] ?? 0));
+  return chosen ? "as chosen" : score(route, route.intent);
 }
 
 function score(route: RouteChoice, intent: Intent): string {

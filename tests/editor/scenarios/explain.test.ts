@@ -80,6 +80,7 @@ scenario(
         .entry(3)
         .getByText(/Wrong route: explain instead/)
         .waitFor();
+      await window.entry(3).getByText("generate as chosen").waitFor();
       await window.screenshot("wrong-route");
     },
 
