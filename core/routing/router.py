@@ -114,7 +114,8 @@ def _weigh(form: Form, *, has_selection: bool) -> list[_Evidence]:
 
 
 def _states_a_task(form: Form) -> bool:
-    asks = form.question or (form.intent is Intent.EXPLAIN and not form.comment)
+    """Whether a text without a question mark says what code should do."""
+    asks = form.intent is Intent.EXPLAIN and not form.comment
     return not asks and (form.words <= _SHORT or not form.personal)
 
 
